@@ -1,0 +1,12 @@
+//! Every formula of the book as a pure function on ndarray views, generic over [`Real`].
+//!
+//! One module holds one family of equations; the ID of an equation (`gae.recursion`) stands in the documentation of its
+//! function and in the pair of anchor comments around it, from which the book includes the code.
+
+mod end;
+mod real;
+mod stream;
+
+pub use end::End;
+pub use real::Real;
+pub use stream::Stream;
