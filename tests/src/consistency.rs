@@ -1,0 +1,1 @@
+//! Whether book, source, checks and benchmarks agree on the equations.
