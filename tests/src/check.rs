@@ -222,7 +222,7 @@ fn silently<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Runs `f` and says whether it panicked, printing nothing: for properties that demand a refusal.
-pub(crate) fn panics<T>(f: impl FnOnce() -> T) -> bool {
+pub fn panics<T>(f: impl FnOnce() -> T) -> bool {
     silently(f).is_err()
 }
 

@@ -18,5 +18,5 @@ pub mod measure;
 pub mod oracles;
 mod registry;
 
-pub use check::{Check, DEFAULT_CASES, DEFAULT_SEED, Measured, Outcome, fixed, random};
+pub use check::{Check, DEFAULT_CASES, DEFAULT_SEED, Measured, Outcome, fixed, panics, random};
 pub use registry::{registry, verify};

@@ -110,12 +110,12 @@ pub fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         a.swap(col, pivot);
         b.swap(col, pivot);
         assert!(a[col][col] != 0.0, "a is not singular");
+        let above = a[col].clone();
         for row in col + 1..n {
-            let factor = a[row][col] / a[col][col];
+            let factor = a[row][col] / above[col];
             if factor != 0.0 {
-                for k in col..n {
-                    let above = a[col][k];
-                    a[row][k] -= factor * above;
+                for (x, y) in a[row].iter_mut().zip(&above).skip(col) {
+                    *x -= factor * y;
                 }
                 b[row] -= factor * b[col];
             }
