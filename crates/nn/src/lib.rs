@@ -1,1 +1,25 @@
-//! placeholder
+//! Networks on flat parameters with handwritten forward, backward and jvp passes; optimisers, clipping and schedules.
+//!
+//! | module | equation | what |
+//! |---|---|---|
+//! | [`mlp`] | `nn.mlp` | multi-layer perceptron: forward, backward, jvp |
+//! | [`optim`] | `opt.first-order` | SGD with momentum, RMSProp, Adam, AdaMax; gradient clipping |
+//! | [`init`] | | orthogonal and uniform initialisation |
+//! | [`schedule`] | | constant and linear schedules |
+//! | [`activation`] | | tanh, ReLU, identity, and their derivatives |
+//! | [`product`] | | the small matrix products under all of it |
+
+pub mod activation;
+pub mod init;
+mod layout;
+pub mod mlp;
+pub mod optim;
+pub mod product;
+pub mod schedule;
+mod simd;
+
+pub use activation::Activation;
+pub use layout::{Layout, View};
+pub use mlp::{Mlp, Workspace};
+pub use optim::{Optimizer, OptimizerConfig, clip_global_norm};
+pub use schedule::Schedule;

@@ -1,0 +1,253 @@
+//! First-order optimisers (`opt.first-order`) and gradient clipping, each one pass over one flat array.
+
+use crate::activation::{as_f32, as_f32_mut};
+use crate::simd::multiversion;
+use rederive_math::Real;
+use serde::{Deserialize, Serialize};
+
+/// Which rule, with its hyper-parameters. All states start at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// `v <- momentum v + g`, step `lr v`.
+    Sgd {
+        /// Share of the old velocity kept, in [0, 1).
+        momentum: f64,
+    },
+    /// `s <- decay s + (1 - decay) g^2`, step `lr g / (sqrt(s) + eps)` (Tieleman and Hinton, 2012).
+    RmsProp {
+        /// Share of the old mean square kept, in [0, 1).
+        decay: f64,
+        /// Added to the root, > 0.
+        eps: f64,
+    },
+    /// Bias-corrected moments, step `lr m' / (sqrt(v') + eps)` (Kingma and Ba, 2015).
+    Adam {
+        /// Decay of the first moment, in [0, 1).
+        beta1: f64,
+        /// Decay of the second moment, in [0, 1).
+        beta2: f64,
+        /// Added to the root, > 0.
+        eps: f64,
+    },
+    /// `u <- max(beta2 u, |g|)`, step `lr m' / (u + eps)` (Kingma and Ba, 2015, section 7.1).
+    AdaMax {
+        /// Decay of the first moment, in [0, 1).
+        beta1: f64,
+        /// Decay of the weighted infinity norm, in [0, 1).
+        beta2: f64,
+        /// Only keeps an all-zero gradient from giving 0 / 0.
+        eps: f64,
+    },
+}
+
+impl OptimizerConfig {
+    /// Adam with the usual decays and the given `eps`.
+    pub fn adam(eps: f64) -> Self {
+        OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, eps }
+    }
+}
+
+/// An optimiser with its state for one flat array of parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimizer<F> {
+    config: OptimizerConfig,
+    first: Vec<F>,
+    second: Vec<F>,
+    steps: u64,
+}
+
+impl<F: Real> Optimizer<F> {
+    /// A fresh optimiser for `num_params` parameters.
+    pub fn new(config: OptimizerConfig, num_params: usize) -> Self {
+        let (first, second) = match config {
+            OptimizerConfig::Sgd { .. } => (num_params, 0),
+            OptimizerConfig::RmsProp { .. } => (0, num_params),
+            OptimizerConfig::Adam { .. } | OptimizerConfig::AdaMax { .. } => (num_params, num_params),
+        };
+        Optimizer { config, first: vec![F::zero(); first], second: vec![F::zero(); second], steps: 0 }
+    }
+
+    // ANCHOR: opt.first-order
+    /// Moves `params` against `grad` with step size `lr`.
+    ///
+    /// # Panics
+    /// If the lengths differ from the ones the optimiser was made for.
+    pub fn step(&mut self, params: &mut [F], grad: &[F], lr: F) {
+        assert_eq!(params.len(), grad.len(), "params against grad");
+        assert_eq!(
+            params.len(),
+            self.first.len().max(self.second.len()),
+            "params against the optimiser's state"
+        );
+        self.steps += 1;
+        let correction = |beta: f64| 1.0 - beta.powi(self.steps.min(i32::MAX as u64) as i32);
+        match self.config {
+            OptimizerConfig::Sgd { momentum } => sgd(params, grad, &mut self.first, lr, F::of(momentum)),
+            OptimizerConfig::RmsProp { decay, eps } => {
+                rmsprop(params, grad, &mut self.second, lr, F::of(decay), F::of(eps));
+            }
+            OptimizerConfig::Adam { beta1, beta2, eps } => {
+                let adam = AdamStep {
+                    beta1: F::of(beta1),
+                    beta2: F::of(beta2),
+                    eps: F::of(eps),
+                    lr: lr / F::of(correction(beta1)),
+                    root_correction: F::of(correction(beta2).sqrt().recip()),
+                };
+                adam.run(params, grad, &mut self.first, &mut self.second);
+            }
+            OptimizerConfig::AdaMax { beta1, beta2, eps } => {
+                let lr = lr / F::of(correction(beta1));
+                adamax(
+                    params,
+                    grad,
+                    &mut self.first,
+                    &mut self.second,
+                    lr,
+                    F::of(beta1),
+                    F::of(beta2),
+                    F::of(eps),
+                );
+            }
+        }
+    }
+    // ANCHOR_END: opt.first-order
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The two state arrays (empty where the rule has none), for a checkpoint.
+    pub fn state(&self) -> (&[F], &[F]) {
+        (&self.first, &self.second)
+    }
+
+    /// The same to write to, with the number of steps, to go on from a checkpoint.
+    pub fn state_mut(&mut self) -> (&mut [F], &mut [F], &mut u64) {
+        (&mut self.first, &mut self.second, &mut self.steps)
+    }
+}
+
+fn sgd<F: Real>(params: &mut [F], grad: &[F], velocity: &mut [F], lr: F, momentum: F) {
+    for ((p, &g), v) in params.iter_mut().zip(grad).zip(velocity) {
+        *v = momentum * *v + g;
+        *p -= lr * *v;
+    }
+}
+
+fn rmsprop<F: Real>(params: &mut [F], grad: &[F], square: &mut [F], lr: F, decay: F, eps: F) {
+    for ((p, &g), s) in params.iter_mut().zip(grad).zip(square) {
+        *s = decay * *s + (F::one() - decay) * g * g;
+        *p -= lr * g / (s.sqrt() + eps);
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // three arrays, the gradient and the rule's four numbers
+fn adamax<F: Real>(p: &mut [F], g: &[F], m: &mut [F], u: &mut [F], lr: F, beta1: F, beta2: F, eps: F) {
+    for (((p, &g), m), u) in p.iter_mut().zip(g).zip(m).zip(u) {
+        *m = beta1 * *m + (F::one() - beta1) * g;
+        *u = (beta2 * *u).max(g.abs());
+        *p -= lr * *m / (*u + eps);
+    }
+}
+
+/// One Adam step with the bias corrections folded into two numbers.
+#[derive(Clone, Copy)]
+struct AdamStep<F> {
+    beta1: F,
+    beta2: F,
+    eps: F,
+    /// `lr / (1 - beta1^t)`
+    lr: F,
+    /// `1 / sqrt(1 - beta2^t)`
+    root_correction: F,
+}
+
+impl<F: Real> AdamStep<F> {
+    fn run(self, params: &mut [F], grad: &[F], m: &mut [F], v: &mut [F]) {
+        match (as_f32_mut(params), as_f32(grad), as_f32_mut(m), as_f32_mut(v)) {
+            (Some(p), Some(g), Some(m), Some(v)) => {
+                let narrow = |x: F| x.to_f64() as f32;
+                let step = AdamStep {
+                    beta1: narrow(self.beta1),
+                    beta2: narrow(self.beta2),
+                    eps: narrow(self.eps),
+                    lr: narrow(self.lr),
+                    root_correction: narrow(self.root_correction),
+                };
+                adam_f32(step, p, g, m, v);
+            }
+            _ => self.each(params, grad, m, v),
+        }
+    }
+
+    #[inline(always)]
+    fn each(self, params: &mut [F], grad: &[F], m: &mut [F], v: &mut [F]) {
+        for (((p, &g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
+            *m = self.beta1 * *m + (F::one() - self.beta1) * g;
+            *v = self.beta2 * *v + (F::one() - self.beta2) * g * g;
+            *p -= self.lr * *m / (v.sqrt() * self.root_correction + self.eps);
+        }
+    }
+}
+
+multiversion! {
+    fn adam_f32(step: AdamStep<f32>, params: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        step.each(params, grad, m, v);
+    }
+}
+
+/// Scales `grad` so that its Euclidean norm is at most `max_norm`, and returns the norm it had. `grad` is left alone where
+/// the norm is smaller, and where it is not finite (the caller stops with `Diverged`).
+///
+/// As in PyTorch, the scale is `max_norm / (norm + 1e-6)`.
+pub fn clip_global_norm<F: Real>(grad: &mut [F], max_norm: F) -> F {
+    let norm = sum_of_squares(grad).sqrt();
+    let scale = max_norm / (norm + F::of(1e-6));
+    if scale < F::one() {
+        grad.iter_mut().for_each(|g| *g *= scale);
+    }
+    norm
+}
+
+/// In 32 partial sums, so that it vectorises and still has one fixed order.
+fn sum_of_squares<F: Real>(x: &[F]) -> F {
+    let mut partial = [F::zero(); 32];
+    let chunks = x.chunks_exact(32);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (s, &x) in partial.iter_mut().zip(chunk) {
+            *s += x * x;
+        }
+    }
+    for (s, &x) in partial.iter_mut().zip(rest) {
+        *s += x * x;
+    }
+    partial.iter().copied().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_adam_step_is_the_sign_of_the_gradient() {
+        let mut adam = Optimizer::<f64>::new(OptimizerConfig::adam(1e-8), 3);
+        let mut params = [1.0, 1.0, 1.0];
+        adam.step(&mut params, &[3.0, -0.01, 0.0], 0.1);
+        for (p, want) in params.iter().zip([0.9, 1.1, 1.0]) {
+            assert!((p - want).abs() < 1e-6, "{params:?}");
+        }
+    }
+
+    #[test]
+    fn clipping_leaves_short_gradients_alone() {
+        let mut g = [3.0f64, 4.0];
+        assert_eq!(clip_global_norm(&mut g, 10.0), 5.0);
+        assert_eq!(g, [3.0, 4.0]);
+        assert_eq!(clip_global_norm(&mut g, 1.0), 5.0);
+        assert!((g[0] - 0.6).abs() < 1e-6 && (g[1] - 0.8).abs() < 1e-6);
+    }
+}
