@@ -206,7 +206,7 @@ multiversion! {
 pub fn clip_global_norm<F: Real>(grad: &mut [F], max_norm: F) -> F {
     let norm = sum_of_squares(grad).sqrt();
     let scale = max_norm / (norm + F::of(1e-6));
-    if scale < F::one() {
+    if norm.is_finite() && scale < F::one() {
         grad.iter_mut().for_each(|g| *g *= scale);
     }
     norm
