@@ -7,6 +7,7 @@ pub mod categorical;
 pub mod dispatch;
 mod end;
 mod fast;
+pub mod gaussian;
 mod real;
 mod stream;
 
