@@ -47,6 +47,36 @@ pub trait Env: Send {
     }
 }
 
+impl<E: Env + ?Sized> Env for Box<E> {
+    fn observation_space(&self) -> Space {
+        (**self).observation_space()
+    }
+
+    fn action_space(&self) -> Space {
+        (**self).action_space()
+    }
+
+    fn reset(&mut self, rng: &mut Stream, obs: &mut [f32]) {
+        (**self).reset(rng, obs);
+    }
+
+    fn step(&mut self, action: Action<'_>, rng: &mut Stream, obs: &mut [f32]) -> (f32, End) {
+        (**self).step(action, rng, obs)
+    }
+
+    fn save(&self) -> Value {
+        (**self).save()
+    }
+
+    fn load(&mut self, state: &Value) -> Result<(), StateError> {
+        (**self).load(state)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        (**self).scene()
+    }
+}
+
 /// `N` environments stepped together. An environment that ends is reset in the same step: [`obs`](Self::obs) then holds the
 /// first observation of the next episode and [`final_obs`](Self::final_obs) the last one of the episode that ended.
 pub trait VecEnv: Send {
