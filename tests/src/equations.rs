@@ -1,6 +1,331 @@
-//! The table of all equations.
+//! All equations of the book, and which of them are measured by a benchmark.
 
-/// The place of an equation in the ledger.
-pub fn position(_id: &str) -> Option<usize> {
-    None
+use serde::Serialize;
+
+/// One equation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Equation {
+    /// Its name in book, source, checks and benchmarks.
+    pub id: &'static str,
+    /// `definition`, `identity`, `inequality`, `limit`, `statistical`, or two of them.
+    pub kind: &'static str,
+    /// The number of its chapter in [`CHAPTERS`], from 1.
+    pub chapter: u8,
+    /// What it says, in one line.
+    pub title: &'static str,
+}
+
+/// The chapters' titles; chapter `n` stands at index `n - 1`.
+pub const CHAPTERS: [&str; 10] = [
+    "MDP and probability tools",
+    "Bellman equations and dynamic programming",
+    "Monte Carlo and temporal difference",
+    "Function approximation and DQN",
+    "Policy gradient",
+    "Advantage estimation",
+    "Natural gradient and TRPO",
+    "PPO",
+    "GRPO and RL for language models",
+    "Planning",
+];
+
+/// Every equation, in the order of the book's ledger.
+#[rustfmt::skip] // one line each
+pub const EQUATIONS: [Equation; 195] = [
+    eq(1, "mdp.kernel", "definition", "What makes a finite MDP and a policy valid, and how state-action pairs are numbered"),
+    eq(1, "mdp.markov", "identity", "Under a fixed policy the states form a Markov chain, whose marginals are matrix powers"),
+    eq(1, "mdp.rewards", "identity", "Values need only mean rewards; the spread of the return needs their joint law with the next state"),
+    eq(1, "mdp.occupancy", "identity", "Discounted state occupancy and the objective written with it"),
+    eq(1, "prob.expectation-sum", "identity", "Expectation as a weighted sum, over outcomes or over values"),
+    eq(1, "prob.total-expectation", "identity", "Laws of total expectation and total variance"),
+    eq(1, "prob.grad-sum-swap", "identity", "A derivative passes through a finite sum whose support is fixed"),
+    eq(1, "prob.mc-mean", "statistical", "The sample mean: unbiased, with variance falling as 1/N"),
+    eq(1, "prob.importance-sampling", "identity", "An expectation estimated with samples from another law"),
+    eq(1, "prob.is-variance", "identity", "Importance weights: second moment, chi-squared, growth with the horizon"),
+    eq(1, "prob.is-trajectory", "identity", "Trajectory ratios are products of action ratios; a single ratio does not correct the states"),
+    eq(1, "prob.entropy", "definition and inequality", "Shannon entropy, its bounds, and the length of the best prefix code"),
+    eq(1, "prob.cross-entropy", "identity", "Cross-entropy is entropy plus divergence"),
+    eq(1, "prob.kl", "inequality", "Kullback-Leibler divergence: non-negative, infinite without absolute continuity, not symmetric"),
+    eq(1, "prob.kl-projection", "identity", "Marginals are the closest product law in forward divergence"),
+    eq(1, "prob.jensen", "inequality", "Jensen's inequality"),
+    eq(1, "prob.pinsker", "inequality", "Total variation, and Pinsker's bound on it"),
+    eq(1, "prob.mle-categorical", "identity", "Frequencies maximise the categorical likelihood"),
+    eq(1, "prob.bradley-terry", "definition and identity", "Bradley-Terry: probability that one beats another, from abilities"),
+    eq(1, "prob.bt-mle", "identity", "Fitting Bradley-Terry abilities: gradient and the monotone MM iteration"),
+    eq(1, "prob.epsilon-greedy", "definition", "Epsilon-greedy probabilities and geometric decay"),
+    eq(1, "tools.taylor", "limit", "Taylor's formula to second order, and the mean value theorem"),
+    eq(1, "tools.implicit-diff", "identity", "Derivative of an implicitly defined function"),
+    eq(2, "return.recursion", "identity", "The discounted return, backwards and as a sum, with its bootstrap"),
+    eq(2, "return.bounds-limits", "inequality and limit", "Bounds of the return and its limits in the discount"),
+    eq(2, "return.index-shift", "identity", "Rewards numbered from 0 or from 1 give the same returns, errors and advantages"),
+    eq(2, "bellman.v", "identity", "Bellman expectation equation for state values"),
+    eq(2, "bellman.q", "identity", "Bellman expectation equation for action values"),
+    eq(2, "bellman.advantage", "identity", "The advantage: zero mean under its policy, non-negative maximum"),
+    eq(2, "bellman.deterministic", "identity", "Bellman equations when the next state is a function of state and action"),
+    eq(2, "bellman.time-index", "identity", "Finite horizons: values depend on the time left"),
+    eq(2, "bellman.optimality", "identity", "Bellman optimality equations"),
+    eq(2, "dp.finite-horizon-vi", "identity", "Backward induction gives the best value with k decisions left"),
+    eq(2, "dp.q-vi", "identity", "Value iteration on action values"),
+    eq(2, "dp.policy-evaluation", "limit", "Iterative policy evaluation and its geometric rate"),
+    eq(2, "dp.contraction", "inequality", "Bellman operators are monotone contractions"),
+    eq(2, "dp.vi-rate", "inequality", "Rate of value iteration and a stopping rule"),
+    eq(2, "dp.horizon-tail", "inequality", "What is lost by cutting the horizon"),
+    eq(2, "dp.greedy-loss", "inequality", "Loss of the policy that is greedy for an inexact value"),
+    eq(2, "dp.vi-finite", "limit", "When value iteration stops after finitely many sweeps"),
+    eq(2, "dp.deterministic-optimal", "identity", "Some stationary deterministic policy is optimal"),
+    eq(2, "dp.policy-iteration", "limit", "Policy improvement, and the end of policy iteration"),
+    eq(2, "dp.gridworld", "identity", "The 4x3 grid world with exits, walls and slips"),
+    eq(2, "dp.v-needs-model", "identity", "Acting from state values needs a model, acting from action values does not"),
+    eq(2, "maxent.one-step", "identity", "Entropy-regularised choice: softmax and log-sum-exp"),
+    eq(2, "maxent.limits", "limit and inequality", "Entropy-regularised choice at small and at large temperature"),
+    eq(2, "maxent.soft-bellman", "inequality and limit", "The soft Bellman operator and its fixed point"),
+    eq(2, "maxent.soft-vi", "identity", "Soft backward induction"),
+    eq(2, "maxent.soft-improvement", "inequality", "Soft policy improvement"),
+    eq(2, "rtdp.async-backup", "limit", "Backups in any order converge if none is forgotten"),
+    eq(2, "rtdp.coverage", "identity", "Greedy trials without optimism may never visit what matters"),
+    eq(3, "mc.first-visit", "statistical", "First-visit Monte Carlo is unbiased"),
+    eq(3, "mc.advantage", "identity", "Return minus a state's value estimates the advantage"),
+    eq(3, "mc.averaging", "identity", "Running means: step 1/n and constant steps"),
+    eq(3, "td.update-rule", "definition", "One TD(0) update of a value table"),
+    eq(3, "td.expected-update", "identity", "The mean TD error is the Bellman residual"),
+    eq(3, "td.error-advantage", "identity", "The TD error as an estimate of the advantage"),
+    eq(3, "td.telescoping", "identity", "Discounted TD errors add up to the return minus the value"),
+    eq(3, "td.nstep", "identity and inequality", "n-step returns and their bias"),
+    eq(3, "td.nstep-variance", "inequality", "Variance of n-step returns at the exact value"),
+    eq(3, "td.offpolicy", "identity", "What TD learns from another policy's data, with and without correction"),
+    eq(3, "sarsa.expected-update", "identity", "The mean SARSA error is the Bellman residual of the action values"),
+    eq(3, "sarsa.fixed-point", "limit", "Where SARSA settles, with a fixed and with an exploring policy"),
+    eq(3, "qlearn.expected-update", "identity", "The mean Q-learning target is the optimality backup"),
+    eq(3, "qlearn.terminal", "definition", "The Q-learning target at termination and at truncation"),
+    eq(3, "qlearn.convergence", "limit", "When tabular Q-learning converges"),
+    eq(3, "qlearn.max-bias", "inequality", "The maximum of unbiased estimates is biased upwards"),
+    eq(3, "rm.step-sizes", "limit", "Robbins-Monro conditions on step sizes"),
+    eq(4, "fa.linear-q", "identity", "Linear action values: gradient, update, and the table as a special case"),
+    eq(4, "fa.feature-product", "identity", "Bilinear values of two feature vectors"),
+    eq(4, "fa.semi-gradient", "identity", "Semi-gradient and full gradient of the squared TD error"),
+    eq(4, "fa.td-fixed-point", "identity and inequality", "The linear TD fixed point and its error bound"),
+    eq(4, "fa.offpolicy-divergence", "limit", "Two-feature example in which off-policy TD diverges"),
+    eq(4, "nn.mlp", "identity", "Multi-layer perceptron: forward pass and gradient"),
+    eq(4, "nn.conv", "identity", "Convolution layers: sizes, shift equivariance, gradient"),
+    eq(4, "opt.first-order", "definition", "SGD, momentum, RMSProp and Adam steps"),
+    eq(4, "dqn.frame-stack", "identity", "Stacked frames and when they make the state Markov"),
+    eq(4, "dqn.td-target", "definition", "The DQN target and its gradient"),
+    eq(4, "dqn.target-hard", "identity", "Copying the target network every so many steps"),
+    eq(4, "dqn.target-soft", "identity", "Averaging the target network"),
+    eq(4, "dqn.replay", "statistical", "Uniform sampling from a ring buffer"),
+    eq(4, "dqn.double-q", "inequality", "Double Q-learning reduces the maximisation bias"),
+    eq(4, "dqn.dueling", "identity", "Dueling heads: value plus centred advantage"),
+    eq(5, "pg.trajectory-prob", "identity", "Probability of a trajectory, and its score"),
+    eq(5, "pg.log-derivative", "identity", "The log-derivative identity"),
+    eq(5, "pg.score-zero-mean", "identity", "The score has zero mean"),
+    eq(5, "pg.reinforce-identity", "identity", "The policy gradient as return times score"),
+    eq(5, "pg.sample-estimator", "statistical", "The sample policy gradient: unbiased, with variance falling as 1/N"),
+    eq(5, "pg.reward-to-go", "identity", "Past rewards drop out of the policy gradient"),
+    eq(5, "pg.discount-factor", "identity", "The factor gamma^t belongs to the gradient of the discounted objective"),
+    eq(5, "pg.q-occupancy", "identity", "The policy gradient theorem with occupancy and action values"),
+    eq(5, "pg.advantage-form", "identity", "Advantages in place of action values leave the gradient unchanged"),
+    eq(5, "pg.baseline", "identity", "Baselines that do not depend on the action are unbiased"),
+    eq(5, "pg.baseline-optimal", "identity and inequality", "The baseline of least variance"),
+    eq(5, "pg.batch-mean-baseline", "identity", "The batch mean as a baseline shrinks the gradient"),
+    eq(5, "pg.loss-surrogate", "identity", "The loss whose gradient is the negative policy gradient estimate"),
+    eq(5, "pg.aggregation", "identity", "Sums over time against flat means"),
+    eq(5, "pg.step-ascent", "limit", "Small steps along the gradient ascend, large ones may not"),
+    eq(5, "ac.one-step", "identity", "One-step actor-critic and the bias of its critic"),
+    eq(5, "ent.bonus", "identity", "Gradient of the entropy bonus in the logits"),
+    eq(5, "policy.softmax", "identity", "Softmax policies: score and Jacobian"),
+    eq(5, "policy.gaussian", "identity", "Gaussian policies: log-density, score, entropy, divergence, Fisher information"),
+    eq(5, "policy.beta-density", "identity", "Beta policies on an interval: log-density and divergence"),
+    eq(5, "policy.beta-moments", "identity", "Beta policies: mean, variance, mode and open support"),
+    eq(5, "policy.beta-score", "identity", "Beta policies: score, Fisher information, entropy"),
+    eq(5, "policy.mean-action", "inequality", "Acting with the mean is not what training optimises"),
+    eq(5, "alias.stochastic", "identity", "Merged observations can make stochastic policies strictly better"),
+    eq(6, "gae.kstep", "identity", "k-step advantages as sums of TD errors"),
+    eq(6, "gae.average", "identity", "The exponential mixture of k-step advantages"),
+    eq(6, "gae.finite", "identity", "Mixture weights over a finite number of steps"),
+    eq(6, "gae.recursion", "identity", "Generalised advantage estimation, one backward pass"),
+    eq(6, "gae.limits", "identity", "Generalised advantages at lambda 0 and 1 and gamma 0"),
+    eq(6, "gae.lambda-return", "identity", "Advantage plus value is the lambda-return"),
+    eq(6, "gae.bias", "identity", "Bias of generalised advantages for a wrong value function"),
+    eq(6, "gae.exact-value", "identity and inequality", "Generalised advantages at the exact value: unbiased, variance rising with lambda"),
+    eq(6, "gae.just-at-one", "identity", "At lambda 1 any value function gives the exact gradient"),
+    eq(6, "gae.terminal-truncation", "definition", "A time limit is not a terminal state"),
+    eq(7, "fisher.forms", "identity", "Two forms of the Fisher information"),
+    eq(7, "fisher.kl-hessian", "identity and limit", "Fisher information is the curvature of the divergence"),
+    eq(7, "ng.direction", "identity", "The steepest step within a Fisher ball"),
+    eq(7, "ng.reparametrisation", "identity", "Natural gradients do not depend on the parametrisation"),
+    eq(7, "ng.softmax-advantage", "identity", "The natural gradient of a tabular softmax is the advantage"),
+    eq(7, "trpo.telescoping", "identity", "Discounted value differences telescope"),
+    eq(7, "trpo.pdl", "identity", "Performance difference lemma"),
+    eq(7, "trpo.surrogate", "identity and limit", "The surrogate agrees with the objective to first order"),
+    eq(7, "trpo.bound-max", "inequality", "Lower bound on improvement with the largest divergence"),
+    eq(7, "trpo.bound-average", "inequality", "Improvement bound with the mean divergence"),
+    eq(7, "cpi.mixture", "inequality", "Lower bound for conservative mixtures"),
+    eq(7, "mm.ascent", "inequality", "Minorise-maximise ascends if the bound touches"),
+    eq(7, "trpo.pointwise", "inequality", "Advantage improvement in every state improves every value"),
+    eq(7, "cg.solve", "identity", "Conjugate gradients"),
+    eq(7, "cg.fisher-product", "identity", "Fisher-vector products without the matrix"),
+    eq(7, "trpo.step", "identity", "The trust-region step of the quadratic model"),
+    eq(7, "trpo.line-search", "definition", "Backtracking until divergence and gain are acceptable"),
+    eq(8, "ppo.ratio", "identity", "The probability ratio, its mean and its gradient"),
+    eq(8, "ppo.clip-form", "identity and inequality", "The clipped surrogate"),
+    eq(8, "ppo.clip-zones", "identity", "Where the clipped surrogate has no gradient"),
+    eq(8, "ppo.first-step", "identity", "At the first step nothing is clipped"),
+    eq(8, "ppo.clip-no-constraint", "identity", "Clipping bounds neither ratio nor divergence"),
+    eq(8, "ppo.penalty", "identity", "The surrogate with a divergence penalty"),
+    eq(8, "ppo.beta-adapt", "definition", "Adapting the penalty weight"),
+    eq(8, "kl.k123", "identity", "Sample estimators of the divergence: k1, k2, k3"),
+    eq(8, "kl.k3-variance", "inequality", "Variance of k3 against k1"),
+    eq(8, "kl.estimator-gradients", "identity", "What the gradients of divergence estimators estimate"),
+    eq(8, "ppo.value-loss", "identity", "Squared value loss, clipped and plain, and its minimiser"),
+    eq(8, "ppo.target-reuse", "identity", "Frozen targets make one regression, not the value of the policy"),
+    eq(8, "ppo.total-loss", "definition", "The combined PPO loss"),
+    eq(8, "ppo.adv-norm", "identity", "Normalised advantages"),
+    eq(8, "ppo.early-stop", "definition", "Stopping a phase when the divergence is too large"),
+    eq(8, "ppo.epochs", "identity", "Epochs are random partitions of the buffer"),
+    eq(9, "llm.chain-rule", "identity", "Log-probability of a response as a sum over tokens"),
+    eq(9, "llm.token-mdp", "identity", "Tokens as actions: the token-level and the response-level process"),
+    eq(9, "llm.terminal-return", "identity", "Returns when only the last token is rewarded"),
+    eq(9, "llm.token-sequence", "identity", "Token-level and response-level policy gradients agree"),
+    eq(9, "llm.value-increments", "identity", "Advantages as increments of the expected reward"),
+    eq(9, "llm.multi-turn", "identity", "Policy gradients over several turns"),
+    eq(9, "llm.mask", "identity", "Masked means ignore what is masked"),
+    eq(9, "llm.truncation", "identity", "Responses cut at the cap are outcomes like others"),
+    eq(9, "grpo.advantage", "definition", "Group-centred advantages"),
+    eq(9, "grpo.mean-scaling", "identity", "The group mean scales the gradient by (K-1)/K"),
+    eq(9, "grpo.loo", "identity", "Leave-one-out advantages are unbiased"),
+    eq(9, "grpo.variance", "inequality", "Group centring and variance"),
+    eq(9, "grpo.token-meaning", "identity", "What a group advantage means for a single token"),
+    eq(9, "grpo.std", "definition", "Advantages divided by the group's standard deviation"),
+    eq(9, "grpo.std-binary", "identity", "Standardised advantages for binary rewards"),
+    eq(9, "grpo.std-bias", "identity and limit", "Standardising weights prompts by their difficulty"),
+    eq(9, "grpo.length", "identity", "Dividing by length biases against short wrong answers"),
+    eq(9, "grpo.dr", "identity", "Dr. GRPO: no standard deviation, no length"),
+    eq(9, "grpo.aggregation", "identity", "Three ways to average token losses"),
+    eq(9, "grpo.on-policy-step", "identity", "At the first step the loss is flat in value but not in gradient"),
+    eq(9, "grpo.loss-gradient", "identity", "Frozen samples and live samples give different gradients"),
+    eq(9, "grpo.objective", "definition and identity", "The full GRPO objective"),
+    eq(9, "grpo.kl", "identity", "GRPO's divergence penalty and its gradient"),
+    eq(9, "grpo.stochastic-env", "identity", "Group baselines work in stochastic environments"),
+    eq(9, "grpo.rloo", "identity", "RLOO: leave-one-out on whole responses"),
+    eq(9, "grpo.gspo", "definition and identity", "GSPO: one length-normalised ratio per response"),
+    eq(9, "grpo.clip-higher", "definition", "Asymmetric and dual clipping"),
+    eq(9, "grpo.cispo", "identity", "CISPO: clipped weights instead of a clipped objective"),
+    eq(9, "grpo.dynamic-sampling", "identity", "Replacing groups without contrast"),
+    eq(9, "grpo.overlong", "definition", "A soft penalty on length"),
+    eq(9, "rlhf.reward-model", "identity", "Reward models from pairwise preferences"),
+    eq(9, "rlhf.kl-optimum", "identity", "The optimum of reward minus divergence"),
+    eq(9, "rlhf.kl-reward", "identity", "The divergence penalty as a reward per token"),
+    eq(9, "rlhf.loop", "definition", "The phases of RLHF training and their invariants"),
+    eq(9, "dpo.implicit-reward", "identity", "The reward that a policy implies"),
+    eq(9, "dpo.loss-gradient", "identity", "The DPO loss and its gradient"),
+    eq(9, "dpo.optimum", "identity", "DPO's population minimiser"),
+    eq(10, "mcts.ucb", "definition and inequality", "The UCB score of a child"),
+    eq(10, "mcts.scale", "inequality", "Exploration constants and the range of rewards"),
+    eq(10, "mcts.ucb1-regret", "statistical", "Regret bound of UCB1"),
+    eq(10, "mcts.backup", "identity", "Backing up values along a path"),
+    eq(10, "mcts.expansion", "definition", "At most one node per simulation"),
+    eq(10, "mcts.playout", "identity", "Random playouts estimate the uniform policy's value"),
+    eq(10, "mcts.value-leaf", "identity", "Leaf values instead of playouts"),
+    eq(10, "mcts.uct-consistency", "limit", "UCT finds the best move in the limit"),
+];
+
+/// Equations that name a routine of a training, solving or search loop, and therefore have a benchmark. Every other one is
+/// a definition, limit, inequality or fixture, for which a time says nothing.
+pub const BENCHMARKED: [&str; 60] = [
+    "prob.bt-mle",
+    "return.recursion",
+    "bellman.v",
+    "dp.finite-horizon-vi",
+    "dp.q-vi",
+    "dp.policy-evaluation",
+    "dp.policy-iteration",
+    "maxent.soft-bellman",
+    "rtdp.async-backup",
+    "td.update-rule",
+    "sarsa.expected-update",
+    "qlearn.terminal",
+    "fa.linear-q",
+    "nn.mlp",
+    "nn.conv",
+    "opt.first-order",
+    "dqn.frame-stack",
+    "dqn.td-target",
+    "dqn.target-soft",
+    "dqn.replay",
+    "dqn.double-q",
+    "dqn.dueling",
+    "pg.reward-to-go",
+    "pg.loss-surrogate",
+    "ent.bonus",
+    "policy.softmax",
+    "policy.gaussian",
+    "policy.beta-density",
+    "policy.beta-score",
+    "gae.recursion",
+    "gae.lambda-return",
+    "cg.solve",
+    "cg.fisher-product",
+    "trpo.step",
+    "trpo.line-search",
+    "ppo.clip-form",
+    "ppo.penalty",
+    "ppo.value-loss",
+    "ppo.total-loss",
+    "ppo.adv-norm",
+    "ppo.epochs",
+    "kl.k123",
+    "llm.chain-rule",
+    "llm.mask",
+    "grpo.advantage",
+    "grpo.loo",
+    "grpo.std",
+    "grpo.aggregation",
+    "grpo.objective",
+    "grpo.kl",
+    "grpo.gspo",
+    "grpo.clip-higher",
+    "grpo.cispo",
+    "rlhf.reward-model",
+    "rlhf.kl-reward",
+    "dpo.loss-gradient",
+    "mcts.ucb",
+    "mcts.backup",
+    "mcts.playout",
+    "mcts.uct-consistency",
+];
+
+const fn eq(chapter: u8, id: &'static str, kind: &'static str, title: &'static str) -> Equation {
+    Equation { id, kind, chapter, title }
+}
+
+/// The equation of that name.
+pub fn find(id: &str) -> Option<&'static Equation> {
+    position(id).map(|i| &EQUATIONS[i])
+}
+
+/// The place of an equation in [`EQUATIONS`].
+pub fn position(id: &str) -> Option<usize> {
+    EQUATIONS.iter().position(|equation| equation.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_chapters_in_order() {
+        let ids: BTreeSet<_> = EQUATIONS.iter().map(|e| e.id).collect();
+        assert_eq!(ids.len(), EQUATIONS.len());
+        assert!(EQUATIONS.is_sorted_by_key(|e| e.chapter));
+        assert_eq!(EQUATIONS.last().map(|e| usize::from(e.chapter)), Some(CHAPTERS.len()));
+        assert!(EQUATIONS.iter().all(|e| !e.title.is_empty() && !e.title.ends_with('.')));
+    }
+
+    #[test]
+    fn benchmarked_equations_exist_once() {
+        let ids: BTreeSet<_> = BENCHMARKED.iter().collect();
+        assert_eq!(ids.len(), BENCHMARKED.len());
+        assert!(BENCHMARKED.iter().all(|id| find(id).is_some()));
+    }
 }
