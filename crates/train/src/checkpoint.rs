@@ -1,14 +1,25 @@
+mod file;
+mod finite;
+
+pub use file::{CheckpointId, FORMAT_VERSION};
+
+use finite::Finite;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Everything that a run needs to go on bit for bit: flat `f32` tensors by name, and small state as JSON by name.
+///
+/// Every number in it has to be finite: JSON has no other, and a run with another has diverged. A checkpoint that was given
+/// one refuses to be [written](Self::write).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     /// Flat arrays: parameters, optimiser moments, ...
     pub tensors: BTreeMap<String, Vec<f32>>,
     /// Counters, random streams, environments, ...
     pub state: BTreeMap<String, Value>,
+    /// The first state in which [`put`](Self::put) met a number that is not finite: as JSON it would silently be a `null`.
+    refused: Option<String>,
 }
 
 impl Checkpoint {
@@ -27,11 +38,14 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Adds a small value.
+    /// Adds a small value. Finite floats come back with the same bits.
     ///
     /// # Panics
     /// If the value can't be written as JSON (a map with keys that are not strings).
     pub fn put<T: Serialize>(&mut self, name: &str, value: &T) {
+        if self.refused.is_none() && value.serialize(Finite).is_err() {
+            self.refused = Some(name.to_owned());
+        }
         self.state.insert(name.to_owned(), serde_json::to_value(value).expect("state is plain JSON"));
     }
 
@@ -39,5 +53,14 @@ impl Checkpoint {
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = self.state.get(name).ok_or_else(|| format!("state {name} is missing"))?;
         T::deserialize(value).map_err(|e| format!("state {name}: {e}"))
+    }
+
+    /// What holds a number that is not finite, if anything: `"tensor actor.w1"`, `"state counters"`.
+    pub fn not_finite(&self) -> Option<String> {
+        let tensor = self.tensors.iter().find(|(_, values)| !values.iter().all(|x| x.is_finite()));
+        match tensor {
+            Some((name, _)) => Some(format!("tensor {name}")),
+            None => self.refused.as_ref().map(|name| format!("state {name}")),
+        }
     }
 }

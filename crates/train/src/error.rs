@@ -1,5 +1,5 @@
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// A configuration value outside its allowed range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,27 @@ pub struct FormatError {
     pub problem: String,
 }
 
+impl FormatError {
+    /// An error in `path`, at no particular position.
+    pub fn new(path: &Path, problem: impl fmt::Display) -> Self {
+        FormatError { path: path.to_owned(), position: None, problem: problem.to_string() }
+    }
+
+    /// An error at `position` in `path`.
+    pub fn at(path: &Path, position: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        FormatError {
+            path: path.to_owned(),
+            position: Some(position.to_string()),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// What the operating system said when `doing` (`"can't be written"`) something with `path`.
+    pub fn io(path: &Path, doing: &str, error: &io::Error) -> Self {
+        FormatError::new(path, format_args!("{doing}: {error}"))
+    }
+}
+
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
@@ -66,3 +87,52 @@ impl fmt::Display for FormatError {
 }
 
 impl std::error::Error for FormatError {}
+
+/// What can stop a run: one of the three kinds of error, and there is no fourth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// A configuration value is outside its range.
+    Config(ConfigError),
+    /// A number is not finite.
+    Diverged(Diverged),
+    /// A file can't be read, written or understood.
+    Format(FormatError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Config(e) => e.fmt(f),
+            RunError::Diverged(e) => e.fmt(f),
+            RunError::Format(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            RunError::Config(e) => e,
+            RunError::Diverged(e) => e,
+            RunError::Format(e) => e,
+        })
+    }
+}
+
+impl From<ConfigError> for RunError {
+    fn from(e: ConfigError) -> Self {
+        RunError::Config(e)
+    }
+}
+
+impl From<Diverged> for RunError {
+    fn from(e: Diverged) -> Self {
+        RunError::Diverged(e)
+    }
+}
+
+impl From<FormatError> for RunError {
+    fn from(e: FormatError) -> Self {
+        RunError::Format(e)
+    }
+}

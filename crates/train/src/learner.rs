@@ -1,7 +1,7 @@
 use crate::{Checkpoint, Diverged};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use rederive_env::{Actions, Space, VecEnv};
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
 
 /// A column of the metrics log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,39 @@ impl ActionBuffer {
         }
     }
 
+    /// Overwrites the rows from `row` on with all rows of `from`.
+    ///
+    /// # Panics
+    /// If they do not fit, or the kinds differ.
+    pub fn copy_rows(&mut self, row: usize, from: &ActionBuffer) {
+        match (self, from) {
+            (ActionBuffer::Discrete(to), ActionBuffer::Discrete(from)) => {
+                to[row..row + from.len()].copy_from_slice(from);
+            }
+            (ActionBuffer::Continuous(to), ActionBuffer::Continuous(from)) => {
+                to.slice_mut(s![row..row + from.nrows(), ..]).assign(from);
+            }
+            _ => panic!("discrete actions against continuous ones"),
+        }
+    }
+
+    /// Overwrites this with `from`, each component clipped to its bounds; discrete actions are copied.
+    ///
+    /// # Panics
+    /// If the shapes or the kinds differ.
+    pub fn clip_from(&mut self, from: &ActionBuffer, low: &[f32], high: &[f32]) {
+        match (self, from) {
+            (ActionBuffer::Continuous(to), ActionBuffer::Continuous(from)) => {
+                for (mut to, from) in to.rows_mut().into_iter().zip(from.rows()) {
+                    for (((to, &x), &low), &high) in to.iter_mut().zip(from).zip(low).zip(high) {
+                        *to = x.clamp(low, high);
+                    }
+                }
+            }
+            (to, from) => to.copy_rows(0, from),
+        }
+    }
+
     /// The actions as an environment takes them.
     pub fn as_actions(&self) -> Actions<'_> {
         match self {
@@ -96,22 +129,26 @@ pub struct EpisodeStats {
     pub length: u64,
 }
 
-/// Adds up rewards per environment and keeps the finished episodes.
-#[derive(Clone, Debug, Default)]
+/// Adds up rewards per environment and keeps the finished episodes until the run loop takes them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeLog {
+    /// Return and length of the running episodes.
     running: Vec<(f64, u64)>,
+    /// Empty whenever a checkpoint is saved.
+    #[serde(skip)]
     finished: Vec<EpisodeStats>,
-    last: VecDeque<f64>,
     count: u64,
 }
-
-/// How many episodes the moving mean covers.
-const WINDOW: usize = 100;
 
 impl EpisodeLog {
     /// A log for `num_envs` environments.
     pub fn new(num_envs: usize) -> Self {
         EpisodeLog { running: vec![(0.0, 0); num_envs], ..Default::default() }
+    }
+
+    /// How many environments it follows.
+    pub fn num_envs(&self) -> usize {
+        self.running.len()
     }
 
     /// Records the reward of environment `n`, and the end of its episode where `done`; `step` counts all environments.
@@ -124,22 +161,8 @@ impl EpisodeLog {
             let episode = EpisodeStats { step, return_: *return_, length: *length };
             (*return_, *length) = (0.0, 0);
             self.count += 1;
-            if self.last.len() == WINDOW {
-                self.last.pop_front();
-            }
-            self.last.push_back(episode.return_);
             self.finished.push(episode);
         }
-    }
-
-    /// The mean return of the last 100 episodes (fewer at the start), or `None` before the first one ends.
-    pub fn mean_return(&self) -> Option<f64> {
-        (!self.last.is_empty()).then(|| self.last.iter().sum::<f64>() / self.last.len() as f64)
-    }
-
-    /// How many episodes the mean covers.
-    pub fn window(&self) -> usize {
-        self.last.len()
     }
 
     /// Episodes finished in the whole run.

@@ -1,9 +1,29 @@
 //! What every agent shares: rollouts, the run loop and its typed events, run folders, checkpoints and statistics.
 
+mod atomic;
 mod checkpoint;
+mod curve;
 mod error;
+mod evaluate;
+mod event;
+mod folder;
 mod learner;
+mod log;
+mod plot;
+mod run;
+mod seeds;
+mod spec;
+pub mod stats;
+mod summary;
 
-pub use checkpoint::Checkpoint;
-pub use error::{ConfigError, Diverged, FormatError};
+pub use checkpoint::{Checkpoint, CheckpointId, FORMAT_VERSION};
+pub use error::{ConfigError, Diverged, FormatError, RunError};
+pub use evaluate::{Evaluation, Evaluator};
+pub use event::{Event, Started, Update};
+pub use folder::{CheckpointEvery, RunFolder, files};
 pub use learner::{ActionBuffer, EpisodeLog, EpisodeStats, Learner, Metric, Report};
+pub use plot::{PlottedCurve, plot_runs};
+pub use run::{Outcome, train};
+pub use seeds::spread;
+pub use spec::RunSpec;
+pub use summary::Summary;
