@@ -54,6 +54,12 @@ pub trait Learner: Send {
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String>;
 }
 
+impl Default for ActionBuffer {
+    fn default() -> Self {
+        ActionBuffer::Discrete(Vec::new())
+    }
+}
+
 /// Room for one action per environment, of either kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActionBuffer {
@@ -89,23 +95,6 @@ impl ActionBuffer {
                 to.slice_mut(s![row..row + from.nrows(), ..]).assign(from);
             }
             _ => panic!("discrete actions against continuous ones"),
-        }
-    }
-
-    /// Overwrites this with `from`, each component clipped to its bounds; discrete actions are copied.
-    ///
-    /// # Panics
-    /// If the shapes or the kinds differ.
-    pub fn clip_from(&mut self, from: &ActionBuffer, low: &[f32], high: &[f32]) {
-        match (self, from) {
-            (ActionBuffer::Continuous(to), ActionBuffer::Continuous(from)) => {
-                for (mut to, from) in to.rows_mut().into_iter().zip(from.rows()) {
-                    for (((to, &x), &low), &high) in to.iter_mut().zip(from).zip(low).zip(high) {
-                        *to = x.clamp(low, high);
-                    }
-                }
-            }
-            (to, from) => to.copy_rows(0, from),
         }
     }
 

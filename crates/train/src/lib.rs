@@ -1,6 +1,7 @@
 //! What every agent shares: rollouts, the run loop and its typed events, run folders, checkpoints and statistics.
 
 mod atomic;
+mod chart;
 mod checkpoint;
 mod curve;
 mod error;
