@@ -87,7 +87,7 @@ pub fn kl<F: Real>(logits_p: &[F], logits_q: &[F]) -> F {
         .map(|(&a, &b)| {
             let (log_p, log_q) = (a - lse_p, b - lse_q);
             let p = log_p.exp();
-            if p > F::zero() { p * (log_p - log_q) } else { F::zero() }
+            if p == F::zero() { F::zero() } else { p * (log_p - log_q) }
         })
         .sum()
 }
@@ -310,7 +310,8 @@ fn log_sum_exp<F: Real>(x: &[F]) -> F {
 
 #[inline(always)]
 fn minus_p_log_p<F: Real>(p: F, log_p: F) -> F {
-    if p > F::zero() { -p * log_p } else { F::zero() }
+    // NaN is not zero, and must not become it.
+    if p == F::zero() { F::zero() } else { -p * log_p }
 }
 
 #[cfg(test)]
@@ -368,7 +369,9 @@ mod tests {
                 let mut want = vec![0.0; num_actions];
                 add_d_log_prob(&row, action[b] as usize, f64::from(d_log_prob[b]), &mut want);
                 add_d_entropy(&row, f64::from(d_entropy[b]), &mut want);
-                assert!((f64::from(evaluation.log_prob[b]) - log_prob(&row, action[b] as usize)).abs() < 5e-6);
+                assert!(
+                    (f64::from(evaluation.log_prob[b]) - log_prob(&row, action[b] as usize)).abs() < 5e-6
+                );
                 assert!((f64::from(evaluation.entropy[b]) - entropy(&row)).abs() < 5e-6);
                 for (a, w) in want.iter().enumerate() {
                     assert!((f64::from(d_logits[b * num_actions + a]) - w).abs() < 5e-6);
