@@ -1,2 +1,124 @@
-//! placeholder
-fn main() {}
+//! Networks and optimisers: `nn.mlp`, `opt.first-order`, and the matrix products under them.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::Array2;
+use rederive_math::Stream;
+use rederive_nn::product::{Matrix, Start, product};
+use rederive_nn::{Activation, Mlp, Optimizer, OptimizerConfig, clip_global_norm};
+use std::hint::black_box;
+
+fn normals(rng: &mut Stream, len: usize) -> Vec<f32> {
+    (0..len).map(|_| rng.normal() as f32).collect()
+}
+
+/// The products that PPO's 64 x 64 networks are made of. One element is one floating-point operation, so that the throughput
+/// reads as flop/s, to be held against the peak that `fma-peak` measures in the same run.
+fn products(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nn.product");
+    let mut rng = Stream::new(1, "bench", 0);
+    for (m, k, n) in [(4, 64, 64), (128, 64, 64), (512, 64, 64), (128, 64, 2), (128, 4, 64)] {
+        let (a, b, bias) = (normals(&mut rng, m * k), normals(&mut rng, k * n), normals(&mut rng, n));
+        let mut out = vec![0.0; m * n];
+        group.throughput(Throughput::Elements((2 * m * k * n) as u64));
+        group.bench_function(format!("{m}x{k}x{n}"), |bench| {
+            bench.iter(|| product(m, k, n, Matrix::rows(&a, k), &b, Start::Bias(&bias), black_box(&mut out)));
+        });
+    }
+    group.finish();
+}
+
+/// Independent fused multiply-adds in registers: the roof of this core.
+#[cfg(target_arch = "x86_64")]
+fn fma_peak(c: &mut Criterion) {
+    use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+
+    const CHAINS: usize = 16;
+    const ROUNDS: usize = 1000;
+
+    #[target_feature(enable = "avx512f")]
+    fn run(x: f32) -> f32 {
+        let x = _mm512_set1_ps(x);
+        let mut sums = [x; CHAINS];
+        for _ in 0..ROUNDS {
+            for s in &mut sums {
+                *s = _mm512_fmadd_ps(x, *s, x);
+            }
+        }
+        sums.iter().map(|&s: &__m512| _mm512_reduce_add_ps(s)).sum()
+    }
+
+    if is_x86_feature_detected!("avx512f") {
+        let mut group = c.benchmark_group("fma-peak");
+        group.throughput(Throughput::Elements((CHAINS * ROUNDS * 16 * 2) as u64));
+        // SAFETY: the CPU has AVX-512F.
+        group.bench_function("avx512", |bench| bench.iter(|| unsafe { run(black_box(0.5)) }));
+        group.finish();
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fma_peak(_: &mut Criterion) {}
+
+fn mlp(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nn.mlp");
+    let mlp = Mlp::new(&[4, 64, 64, 2], Activation::Tanh);
+    let mut rng = Stream::new(1, "bench", 1);
+    let mut params = vec![0.0f32; mlp.num_params()];
+    mlp.init_orthogonal(&mut params, 2f64.sqrt(), 0.01, &mut rng);
+    let tangent = normals(&mut rng, params.len());
+    let mut grad = vec![0.0; params.len()];
+    for batch in [4, 128, 512] {
+        let x = Array2::from_shape_vec((batch, 4), normals(&mut rng, batch * 4)).expect("the shape fits");
+        let d_out = Array2::from_elem((batch, 2), 0.1f32);
+        let mut out = Array2::zeros((batch, 2));
+        let mut ws = mlp.workspace(batch);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("forward", batch), |bench| {
+            bench.iter(|| black_box(mlp.forward(&params, &x, &mut ws))[[0, 0]]);
+        });
+        group.bench_function(BenchmarkId::new("forward and backward", batch), |bench| {
+            bench.iter(|| {
+                mlp.forward(&params, &x, &mut ws);
+                grad.fill(0.0);
+                mlp.backward(&params, &x, &d_out, &mut ws, black_box(&mut grad));
+            });
+        });
+        group.bench_function(BenchmarkId::new("jvp", batch), |bench| {
+            bench.iter(|| mlp.jvp(&params, &x, &tangent, &mut ws, black_box(&mut out)));
+        });
+    }
+    group.finish();
+}
+
+fn activations(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nn.activation");
+    group.throughput(Throughput::Elements(8192));
+    let mut x = normals(&mut Stream::new(1, "bench", 2), 8192);
+    group.bench_function("tanh", |bench| bench.iter(|| Activation::Tanh.apply(black_box(&mut x))));
+    group.finish();
+}
+
+fn optimizers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("opt.first-order");
+    let mut rng = Stream::new(1, "bench", 3);
+    // Actor and critic of CartPole together.
+    let len = 9155;
+    let mut params = normals(&mut rng, len);
+    let mut grad = normals(&mut rng, len);
+    group.throughput(Throughput::Elements(len as u64));
+    let rules = [
+        ("sgd", OptimizerConfig::Sgd { momentum: 0.9 }),
+        ("rmsprop", OptimizerConfig::RmsProp { decay: 0.99, eps: 1e-5 }),
+        ("adam", OptimizerConfig::adam(1e-5)),
+        ("adamax", OptimizerConfig::AdaMax { beta1: 0.9, beta2: 0.999, eps: 1e-8 }),
+    ];
+    for (name, config) in rules {
+        let mut optimizer = Optimizer::new(config, len);
+        group.bench_function(name, |bench| bench.iter(|| optimizer.step(black_box(&mut params), &grad, 1e-9)));
+    }
+    group.bench_function("clip_global_norm", |bench| bench.iter(|| clip_global_norm(black_box(&mut grad), 1e9)));
+    group.finish();
+}
+
+criterion_group!(benches, fma_peak, products, mlp, activations, optimizers);
+criterion_main!(benches);

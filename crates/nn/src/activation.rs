@@ -84,23 +84,18 @@ const TANH_Q: [f32; 5] = [1.0, 0.467132186998, 0.0258719034755, 0.00032834333137
 /// exponent), odd, within [-1, 1], NaN for NaN.
 #[inline(always)]
 fn tanh_rational(x: f32) -> f32 {
-    let clamped = if x > TANH_SATURATION {
-        TANH_SATURATION
-    } else if x < -TANH_SATURATION {
-        -TANH_SATURATION
-    } else {
-        x
-    };
+    let clamped = clamp(x, TANH_SATURATION);
     let s = clamped * clamped;
     let horner = |c: &[f32; 5]| c[4].mul_add(s, c[3]).mul_add(s, c[2]).mul_add(s, c[1]).mul_add(s, c[0]);
-    let y = clamped * horner(&TANH_P) * reciprocal(horner(&TANH_Q));
-    if y > 1.0 {
-        1.0
-    } else if y < -1.0 {
-        -1.0
-    } else {
-        y
-    }
+    clamp(clamped * horner(&TANH_P) * reciprocal(horner(&TANH_Q)), 1.0)
+}
+
+/// `x` within [-limit, limit], NaN for NaN. Each comparison keeps its second operand unless it holds, which is exactly what
+/// one vector minimum or maximum does.
+#[inline(always)]
+fn clamp(x: f32, limit: f32) -> f32 {
+    let x = if limit < x { limit } else { x };
+    if -limit > x { -limit } else { x }
 }
 
 /// `1 / q` for q in [1, 500] to an ulp or two. A vector division takes 16 cycles here; subtracting the bits from a constant gives
