@@ -7,9 +7,14 @@ pub mod categorical;
 pub mod dispatch;
 mod end;
 mod fast;
+pub mod gae;
 pub mod gaussian;
+pub mod normalise;
 mod real;
+pub mod returns;
 mod stream;
+mod sum;
+pub mod value_loss;
 
 pub use end::End;
 pub use real::Real;
