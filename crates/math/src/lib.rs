@@ -6,6 +6,7 @@
 pub mod categorical;
 pub mod dispatch;
 mod end;
+pub mod estimators;
 mod fast;
 pub mod gae;
 pub mod gaussian;
@@ -14,6 +15,7 @@ mod real;
 pub mod returns;
 mod stream;
 mod sum;
+pub mod surrogate;
 pub mod value_loss;
 
 pub use end::End;

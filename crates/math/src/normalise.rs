@@ -1,6 +1,6 @@
 //! Normalised advantages and the statistics of a batch.
 
-use crate::sum::Lanes;
+use crate::sum::sums;
 use crate::{Real, multiversion};
 
 multiversion! {
@@ -14,15 +14,13 @@ multiversion! {
         }
         let scale = F::one() / F::of(n as f64);
         // ANCHOR: ppo.adv-norm
-        let mut sum = Lanes::new();
-        sum.add_each(n, |i| advantage[i]);
-        let mean = sum.total() * scale;
-        let mut sum = Lanes::new();
-        sum.add_each(n, |i| {
+        let [sum] = sums(n, |i| [advantage[i]]);
+        let mean = sum * scale;
+        let [sum] = sums(n, |i| {
             let centred = advantage[i] - mean;
-            centred * centred
+            [centred * centred]
         });
-        let over_std = F::one() / ((sum.total() * scale).sqrt() + eps);
+        let over_std = F::one() / ((sum * scale).sqrt() + eps);
         for a in advantage.iter_mut() {
             *a = (*a - mean) * over_std;
         }
@@ -71,12 +69,10 @@ pub fn masked<F: Real>(advantage: &mut [F], mask: &[bool], eps: F) {
     }
     let kept = |i: usize, x: F| if mask[i] { x } else { F::zero() };
     let scale = F::one() / F::of(n as f64);
-    let mut sum = Lanes::new();
-    sum.add_each(mask.len(), |i| kept(i, advantage[i]));
-    let mean = sum.total() * scale;
-    let mut sum = Lanes::new();
-    sum.add_each(mask.len(), |i| kept(i, (advantage[i] - mean) * (advantage[i] - mean)));
-    let over_std = F::one() / ((sum.total() * scale).sqrt() + eps);
+    let [sum] = sums(mask.len(), |i| [kept(i, advantage[i])]);
+    let mean = sum * scale;
+    let [sum] = sums(mask.len(), |i| [kept(i, (advantage[i] - mean) * (advantage[i] - mean))]);
+    let over_std = F::one() / ((sum * scale).sqrt() + eps);
     for (a, _) in advantage.iter_mut().zip(mask).filter(|(_, m)| **m) {
         *a = (*a - mean) * over_std;
     }

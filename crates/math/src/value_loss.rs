@@ -3,7 +3,7 @@
 //! Both losses carry the factor 1/2 (`vf = 1/2 mean (V - y)^2`), so that one `vf_coef` fits either; libraries that leave the
 //! half out reach the same loss with half the coefficient. Targets are constants: no derivative flows through them.
 
-use crate::sum::Lanes;
+use crate::sum::sums;
 use crate::{Real, multiversion};
 
 #[track_caller]
@@ -16,14 +16,13 @@ multiversion! {
         let n = value.len();
         let (target, d_value) = (&target[..n], &mut d_value[..n]);
         let scale = F::one() / F::of(n as f64);
-        let mut sum = Lanes::new();
         // ANCHOR: ppo.value-loss
-        sum.add_each(n, |i| {
+        let [sum] = sums(n, |i| {
             let error = value[i] - target[i];
             d_value[i] = scale * error;
-            error * error
+            [error * error]
         });
-        F::of(0.5) * scale * sum.total()
+        F::of(0.5) * scale * sum
         // ANCHOR_END: ppo.value-loss
     }
 }
@@ -52,8 +51,7 @@ multiversion! {
         let n = value.len();
         let (old_value, target, d_value) = (&old_value[..n], &target[..n], &mut d_value[..n]);
         let scale = F::one() / F::of(n as f64);
-        let mut sum = Lanes::new();
-        sum.add_each(n, |i| {
+        let [sum] = sums(n, |i| {
             let moved = value[i] - old_value[i];
             let inside = if moved > clip_eps { clip_eps } else if moved < -clip_eps { -clip_eps } else { moved };
             let error = value[i] - target[i];
@@ -62,9 +60,9 @@ multiversion! {
             // Inside the interval the clipped square is the plain one up to rounding: the slope is the plain one.
             let flat = moved.abs() > clip_eps && clipped_square > square;
             d_value[i] = if flat { F::zero() } else { scale * error };
-            if flat { clipped_square } else { square }
+            [if flat { clipped_square } else { square }]
         });
-        F::of(0.5) * scale * sum.total()
+        F::of(0.5) * scale * sum
     }
 }
 
