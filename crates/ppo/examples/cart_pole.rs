@@ -13,14 +13,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     env.reset(1);
 
     let (mut episodes, mut report) = (EpisodeLog::new(env.num_envs()), Report::default());
-    let (started, mut steps, mut next_line) = (Instant::now(), 0, 0);
+    let (started, mut steps, mut returns) = (Instant::now(), 0, Vec::new());
     while steps < STEPS {
         ppo.iterate(env.as_mut(), steps as f64 / STEPS as f64, &mut episodes, &mut report)?;
         steps += report.steps;
-        episodes.drain();
-        if steps >= next_line {
-            println!("{steps:>7} steps: mean return {:.1}", episodes.mean_return().unwrap_or(0.0));
-            next_line += STEPS / 10;
+        returns.extend(episodes.drain().map(|episode| episode.return_));
+        if returns.len() >= 100 {
+            println!("{steps:>7} steps: mean return {:.1}", returns.iter().sum::<f64>() / returns.len() as f64);
+            returns.clear();
         }
     }
     println!("{:.0} steps per second", steps as f64 / started.elapsed().as_secs_f64());
