@@ -96,6 +96,10 @@ impl Checkpoint {
     /// version of the format.
     pub fn read(path: &Path) -> Result<(Self, CheckpointId), FormatError> {
         let bytes = fs::read(path).map_err(|e| FormatError::io(path, "can't be read", &e))?;
+        Checkpoint::parse(path, &bytes)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, CheckpointId), FormatError> {
         let length = bytes.len();
         let Some(header_length) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
             return Err(FormatError::at(
@@ -114,7 +118,7 @@ impl Checkpoint {
         let data_start = 8 + header_length as usize;
         let header = |problem: String| FormatError::at(path, "header", problem);
 
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).or_else(|e| match e {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).or_else(|e| match e {
             // The crate finds that the data do not end where the header says, but not which way.
             SafeTensorError::MetadataIncompleteBuffer => {
                 let promised = promised_length(&bytes[8..data_start]).unwrap_or(0) + data_start as u64;
@@ -331,8 +335,7 @@ mod tests {
             for bit in 0..8 {
                 let mut broken = whole.clone();
                 broken[byte] ^= 1 << bit;
-                fs::write(&path, &broken).unwrap();
-                let _ = Checkpoint::read(&path);
+                let _ = Checkpoint::parse(&path, &broken);
             }
         }
     }

@@ -1,4 +1,5 @@
-use serde::ser::{self, Serialize, Serializer};
+use serde::Serialize;
+use serde::ser::{self, Serializer};
 use std::fmt;
 
 /// A serializer that writes nothing and fails at the first float that is not finite.
