@@ -61,8 +61,8 @@ pub fn facts(root: &Path, checks: &[Check]) -> Facts {
 /// All that is wrong, one sentence each; empty if the facts agree.
 ///
 /// An equation of the book needs an anchor, a check and, where [`equations::BENCHMARKED`] names it, a benchmark. Book, anchors
-/// and checks may only name known equations. An equation stands in the book once and is anchored once, and the name of a check
-/// is unique.
+/// and checks may only name known equations (a benchmark may measure something else). An equation stands in the book once and
+/// is anchored once, and the name of a check is unique.
 pub fn defects(facts: &Facts) -> Vec<String> {
     let mut defects = facts.faults.clone();
     let has = |list: &[(String, String)], id: &str| list.iter().any(|(other, _)| other == id);
@@ -89,13 +89,6 @@ pub fn defects(facts: &Facts) -> Vec<String> {
     for (id, property) in &facts.checks {
         if equations::find(id).is_none() {
             defects.push(format!("the check {id}::{property} is about no known equation"));
-        }
-    }
-    for (id, place) in &facts.benches {
-        let family = |id: &str| id.split_once('.').map(|(family, _)| family.to_owned());
-        let looks_like_one = equations::EQUATIONS.iter().any(|e| family(e.id) == family(id));
-        if looks_like_one && equations::find(id).is_none() {
-            defects.push(format!("{place} measures {id}, which is no known equation"));
         }
     }
     defects.extend(
@@ -207,8 +200,6 @@ mod tests {
         assert!(text.contains("a:7 anchors gae.nonsense"), "{text}");
         let text = only_defect(|f| f.checks.extend(pairs(&[("gae.nonsense", "p")])));
         assert!(text.contains("gae.nonsense::p"), "{text}");
-        let text = only_defect(|f| f.benches.extend(pairs(&[("gae.nonsense", "m:7")])));
-        assert!(text.contains("m:7 measures gae.nonsense"), "{text}");
         let text = only_defect(|f| f.book.extend(pairs(&[("gae.limits", "b:8")])));
         assert!(text.contains("shows gae.limits more than once: b:9, b:8"), "{text}");
         let text = only_defect(|f| f.anchors.extend(pairs(&[("gae.limits", "a:8")])));
