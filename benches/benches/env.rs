@@ -1,2 +1,92 @@
-//! placeholder
-fn main() {}
+//! Steps per second of every environment, action slices given.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::Array2;
+use rederive_env::{Action, Actions, IDS, Space, Stream, VecEnv, make, make_vec, reset_stream, step_stream};
+use std::hint::black_box;
+
+/// How many sets of random actions are drawn beforehand and used in turn.
+const SETS: usize = 64;
+
+/// Random actions for `env`, drawn beforehand.
+enum Given {
+    Discrete(Vec<Vec<u32>>),
+    Continuous(Vec<Array2<f32>>),
+}
+
+impl Given {
+    fn new(space: &Space, num_envs: usize) -> Self {
+        let mut rng = Stream::new(1, "action", 0);
+        match space {
+            Space::Discrete { n } => {
+                let set = |_| (0..num_envs).map(|_| rng.below(*n as u32)).collect();
+                Given::Discrete((0..SETS).map(set).collect())
+            }
+            Space::Box { low, high } => {
+                let (low, high) = (f64::from(low[0]), f64::from(high[0]));
+                let set = |_| Array2::from_shape_simple_fn((num_envs, 1), || rng.uniform(low, high) as f32);
+                Given::Continuous((0..SETS).map(set).collect())
+            }
+            Space::MultiDiscrete { .. } => unreachable!("no environment has such actions"),
+        }
+    }
+
+    fn get(&self, step: usize) -> Actions<'_> {
+        match self {
+            Given::Discrete(sets) => Actions::Discrete(&sets[step % SETS]),
+            Given::Continuous(sets) => Actions::Continuous(&sets[step % SETS]),
+        }
+    }
+}
+
+fn vectors(c: &mut Criterion) {
+    for spec in IDS {
+        let mut group = c.benchmark_group(format!("env.{}", spec.id));
+        let sizes: &[usize] = if spec.id == "CartPole-v1" { &[1, 4, 64, 4096] } else { &[4, 1024] };
+        for &num_envs in sizes {
+            let mut env: Box<dyn VecEnv> = make_vec(spec.id, num_envs).expect("a listed environment");
+            let given = Given::new(env.action_space(), num_envs);
+            env.reset(1);
+            let mut step = 0;
+            group.throughput(Throughput::Elements(num_envs as u64));
+            group.bench_function(BenchmarkId::new("vector", num_envs), |b| {
+                b.iter(|| {
+                    env.step(given.get(step));
+                    step += 1;
+                    black_box((env.obs()[[0, 0]], env.reward()[0], env.end()[0]))
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn singles(c: &mut Criterion) {
+    for spec in IDS {
+        let mut group = c.benchmark_group(format!("env.{}", spec.id));
+        let mut env = make(spec.id).expect("a listed environment");
+        let given = Given::new(&env.action_space(), 1);
+        let (mut resets, mut steps) = (reset_stream(1, 0), step_stream(1, 0));
+        let mut obs = vec![0.0; env.observation_space().len()];
+        env.reset(&mut resets, &mut obs);
+        let mut step = 0;
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("single", |b| {
+            b.iter(|| {
+                let (reward, end) = match given.get(step) {
+                    Actions::Discrete(a) => env.step(Action::Discrete(a[0]), &mut steps, &mut obs),
+                    Actions::Continuous(a) => env.step(Action::Continuous(&[a[[0, 0]]]), &mut steps, &mut obs),
+                };
+                if end.done() {
+                    env.reset(&mut resets, &mut obs);
+                }
+                step += 1;
+                black_box((reward, obs[0]))
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, vectors, singles);
+criterion_main!(benches);
