@@ -4,7 +4,6 @@
 //! nothing allocated and, in `f32`, vectorised over the batch.
 
 use crate::{Real, Stream, multiversion};
-use std::any::TypeId;
 
 // ANCHOR: policy.softmax
 /// `log pi = z - lse(z)` with the maximum subtracted first (`policy.softmax`). `logits` and `out` are `[A]`.
@@ -134,10 +133,14 @@ pub fn mode<F: Real>(logits: &[F]) -> usize {
 ///
 /// # Panics
 /// If there is no action.
-#[inline]
+#[inline(always)]
 pub fn sample<F: Real>(logits: &[F], u: F) -> usize {
     let max = maximum(logits);
-    let total = logits.iter().map(|&z| (z - max).vexp()).sum::<F>();
+    // No closures here: they would be compiled for the baseline, without fused products.
+    let mut total = F::zero();
+    for &z in logits {
+        total += (z - max).vexp();
+    }
     let mut left = u * total;
     for (a, &z) in logits.iter().enumerate() {
         left -= (z - max).vexp();
@@ -149,28 +152,32 @@ pub fn sample<F: Real>(logits: &[F], u: F) -> usize {
     logits.iter().rposition(|&z| z > F::neg_infinity()).unwrap_or(logits.len() - 1)
 }
 
-/// Samples one action per row of `logits` `[N, A]`, each from its own stream, and writes the actions and their
-/// log-probabilities `[N]`.
-///
-/// # Panics
-/// If the lengths do not belong together.
-pub fn sample_rows<F: Real>(
-    logits: &[F],
-    num_actions: usize,
-    streams: &mut [Stream],
-    action: &mut [u32],
-    log_prob: &mut [F],
-) {
-    assert_eq!(logits.len(), action.len() * num_actions, "logits against actions and their number");
-    assert_eq!(action.len(), log_prob.len(), "action against log_prob");
-    assert_eq!(action.len(), streams.len(), "action against streams");
-    for (((row, stream), action), log_prob) in
-        logits.chunks_exact(num_actions).zip(streams).zip(action).zip(log_prob)
-    {
-        let a = sample(row, F::of(stream.unit()));
-        let max = maximum(row);
-        *action = a as u32;
-        *log_prob = row[a] - max - row.iter().map(|&z| (z - max).vexp()).sum::<F>().vln();
+multiversion! {
+    /// Samples one action per row of `logits` `[N, A]`, each from its own stream, and writes the actions and their
+    /// log-probabilities `[N]`.
+    ///
+    /// # Panics
+    /// If the lengths do not belong together.
+    pub fn sample_rows<F: Real>(
+        logits: &[F],
+        num_actions: usize,
+        streams: &mut [Stream],
+        action: &mut [u32],
+        log_prob: &mut [F],
+    ) {
+        assert_eq!(logits.len(), action.len() * num_actions, "logits against actions and their number");
+        assert_eq!(action.len(), log_prob.len(), "action against log_prob");
+        assert_eq!(action.len(), streams.len(), "action against streams");
+        for (n, row) in logits.chunks_exact(num_actions).enumerate() {
+            let a = sample(row, F::of(streams[n].unit()));
+            let max = maximum(row);
+            let mut total = F::zero();
+            for &z in row {
+                total += (z - max).vexp();
+            }
+            action[n] = a as u32;
+            log_prob[n] = row[a] - max - total.vln();
+        }
     }
 }
 
@@ -205,64 +212,47 @@ impl<F: Real> Evaluation<F> {
     }
 }
 
-/// Log-probability of the action taken and entropy for every row of `logits` `[B, A]`.
-///
-/// # Panics
-/// If the lengths do not belong together, or an action is out of range.
-pub fn evaluate<F: Real>(logits: &[F], action: &[u32], out: &mut Evaluation<F>) {
-    assert_eq!(logits.len(), action.len() * out.num_actions, "logits against actions and their number");
-    out.resize(action.len());
-    if TypeId::of::<F>() == TypeId::of::<f32>() {
-        // SAFETY: F is f32, so both are the same types under another name.
-        unsafe {
-            let logits = std::slice::from_raw_parts(logits.as_ptr().cast::<f32>(), logits.len());
-            evaluate_f32(logits, action, &mut *std::ptr::from_mut(out).cast::<Evaluation<f32>>());
-        }
-    } else {
-        evaluate_each(logits, action, out);
-    }
-}
-
 multiversion! {
-    fn evaluate_f32(logits: &[f32], action: &[u32], out: &mut Evaluation<f32>) {
-        evaluate_each(logits, action, out)
-    }
-}
-
-/// In passes over the whole batch, so that the exponentials and logarithms fill the vector registers.
-#[inline(always)]
-fn evaluate_each<F: Real>(logits: &[F], action: &[u32], out: &mut Evaluation<F>) {
-    let n = out.num_actions;
-    for (to, from) in out.log_softmax.chunks_exact_mut(n).zip(logits.chunks_exact(n)) {
-        let max = maximum(from);
-        for (o, &z) in to.iter_mut().zip(from) {
-            *o = z - max;
+    /// Log-probability of the action taken and entropy for every row of `logits` `[B, A]`, in passes over the whole batch, so
+    /// that the exponentials and logarithms fill the vector registers.
+    ///
+    /// # Panics
+    /// If the lengths do not belong together, or an action is out of range.
+    pub fn evaluate<F: Real>(logits: &[F], action: &[u32], out: &mut Evaluation<F>) {
+        assert_eq!(logits.len(), action.len() * out.num_actions, "logits against actions and their number");
+        out.resize(action.len());
+        let n = out.num_actions;
+        for (to, from) in out.log_softmax.chunks_exact_mut(n).zip(logits.chunks_exact(n)) {
+            let max = maximum(from);
+            for (o, &z) in to.iter_mut().zip(from) {
+                *o = z - max;
+            }
         }
-    }
-    for (p, &z) in out.probability.iter_mut().zip(&out.log_softmax) {
-        *p = z.vexp();
-    }
-    for (sum, p) in out.row.iter_mut().zip(out.probability.chunks_exact(n)) {
-        *sum = p.iter().copied().sum();
-    }
-    for (p, &sum) in out.probability.chunks_exact_mut(n).zip(&out.row) {
-        let scale = sum.recip();
-        p.iter_mut().for_each(|p| *p *= scale);
-    }
-    for sum in &mut out.row {
-        *sum = sum.vln();
-    }
-    for (b, ((log_p, p), &a)) in
-        out.log_softmax.chunks_exact_mut(n).zip(out.probability.chunks_exact(n)).zip(action).enumerate()
-    {
-        let lse = out.row[b];
-        let mut h = F::zero();
-        for (l, &p) in log_p.iter_mut().zip(p) {
-            *l -= lse;
-            h += minus_p_log_p(p, *l);
+        for (p, &z) in out.probability.iter_mut().zip(&out.log_softmax) {
+            *p = z.vexp();
         }
-        out.entropy[b] = h;
-        out.log_prob[b] = log_p[a as usize];
+        for (sum, p) in out.row.iter_mut().zip(out.probability.chunks_exact(n)) {
+            *sum = p.iter().copied().sum();
+        }
+        for (p, &sum) in out.probability.chunks_exact_mut(n).zip(&out.row) {
+            let scale = sum.recip();
+            p.iter_mut().for_each(|p| *p *= scale);
+        }
+        for sum in &mut out.row {
+            *sum = sum.vln();
+        }
+        for (b, ((log_p, p), &a)) in
+            out.log_softmax.chunks_exact_mut(n).zip(out.probability.chunks_exact(n)).zip(action).enumerate()
+        {
+            let lse = out.row[b];
+            let mut h = F::zero();
+            for (l, &p) in log_p.iter_mut().zip(p) {
+                *l -= lse;
+                h += minus_p_log_p(p, *l);
+            }
+            out.entropy[b] = h;
+            out.log_prob[b] = log_p[a as usize];
+        }
     }
 }
 
@@ -300,7 +290,11 @@ pub fn backward<F: Real>(
 #[inline(always)]
 fn maximum<F: Real>(x: &[F]) -> F {
     // A NaN stays: a comparison that is false keeps the new value.
-    x.iter().fold(F::neg_infinity(), |m, &x| if m > x { m } else { x })
+    let mut max = F::neg_infinity();
+    for &x in x {
+        max = if max > x { max } else { x };
+    }
+    max
 }
 
 fn log_sum_exp<F: Real>(x: &[F]) -> F {

@@ -1,7 +1,6 @@
 //! Element-wise non-linearities and their derivatives in terms of the output.
 
-use crate::simd::multiversion;
-use rederive_math::Real;
+use rederive_math::{Real, multiversion};
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
 
@@ -26,7 +25,7 @@ impl Activation {
                 Some(x) => tanh_f32(x),
                 None => x.iter_mut().for_each(|x| *x = x.tanh()),
             },
-            Activation::Relu => x.iter_mut().for_each(|x| *x = if *x > F::zero() { *x } else { F::zero() }),
+            Activation::Relu => relu(x),
             Activation::Identity => {}
         }
     }
@@ -39,33 +38,15 @@ impl Activation {
     pub fn chain<F: Real>(self, y: &[F], d: &mut [F]) {
         assert_eq!(y.len(), d.len(), "y against d");
         match self {
-            Activation::Tanh => match (as_f32(y), as_f32_mut(d)) {
-                (Some(y), Some(d)) => tanh_chain_f32(y, d),
-                (_, _) => {
-                    for (d, &y) in d.iter_mut().zip(y) {
-                        *d *= F::one() - y * y;
-                    }
-                }
-            },
-            Activation::Relu => {
-                for (d, &y) in d.iter_mut().zip(y) {
-                    *d = if y > F::zero() { *d } else { F::zero() };
-                }
-            }
+            Activation::Tanh => tanh_chain(y, d),
+            Activation::Relu => relu_chain(y, d),
             Activation::Identity => {}
         }
     }
 }
 
-/// `x` as a slice of `f32`, if that is what it is.
-pub(crate) fn as_f32<F: Real>(x: &[F]) -> Option<&[f32]> {
-    // SAFETY: the types are the same.
-    (TypeId::of::<F>() == TypeId::of::<f32>())
-        .then(|| unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) })
-}
-
 /// `x` as a mutable slice of `f32`, if that is what it is.
-pub(crate) fn as_f32_mut<F: Real>(x: &mut [F]) -> Option<&mut [f32]> {
+fn as_f32_mut<F: Real>(x: &mut [F]) -> Option<&mut [f32]> {
     // SAFETY: the types are the same, and the borrow is exclusive.
     (TypeId::of::<F>() == TypeId::of::<f32>())
         .then(|| unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) })
@@ -120,9 +101,25 @@ multiversion! {
 }
 
 multiversion! {
-    fn tanh_chain_f32(y: &[f32], d: &mut [f32]) {
+    fn tanh_chain<F: Real>(y: &[F], d: &mut [F]) {
         for (d, &y) in d.iter_mut().zip(y) {
-            *d *= 1.0 - y * y;
+            *d *= F::one() - y * y;
+        }
+    }
+}
+
+multiversion! {
+    fn relu<F: Real>(x: &mut [F]) {
+        for x in x {
+            *x = if *x > F::zero() { *x } else { F::zero() };
+        }
+    }
+}
+
+multiversion! {
+    fn relu_chain<F: Real>(y: &[F], d: &mut [F]) {
+        for (d, &y) in d.iter_mut().zip(y) {
+            *d = if y > F::zero() { *d } else { F::zero() };
         }
     }
 }

@@ -4,12 +4,10 @@
 //! The gradients follow from the chain rule: with `D` the gradient at the layer's pre-activation,
 //! `dW = x^T D`, `db = 1^T D`, `dx = D W^T`.
 
-use crate::activation::{as_f32, as_f32_mut};
 use crate::product::{Matrix, Start, product};
-use crate::simd::multiversion;
 use crate::{Activation, Layout, init};
 use ndarray::{ArrayRef2, ArrayView2};
-use rederive_math::{Real, Stream};
+use rederive_math::{Real, Stream, multiversion};
 use std::ops::Range;
 
 /// The shape of a network. Its parameters are a flat slice that the caller owns.
@@ -320,24 +318,12 @@ fn blocks(batch: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..batch).step_by(BLOCK).map(move |from| (from, (from + BLOCK).min(batch)))
 }
 
-fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
-    match (as_f32(rows), as_f32_mut(sums)) {
-        (Some(rows), Some(sums)) => add_column_sums_f32(rows, sums),
-        _ => add_rows(rows, sums),
-    }
-}
-
 multiversion! {
-    fn add_column_sums_f32(rows: &[f32], sums: &mut [f32]) {
-        add_rows(rows, sums);
-    }
-}
-
-#[inline(always)]
-fn add_rows<F: Real>(rows: &[F], sums: &mut [F]) {
-    for row in rows.chunks_exact(sums.len()) {
-        for (s, &x) in sums.iter_mut().zip(row) {
-            *s += x;
+    fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
+        for row in rows.chunks_exact(sums.len()) {
+            for (s, &x) in sums.iter_mut().zip(row) {
+                *s += x;
+            }
         }
     }
 }

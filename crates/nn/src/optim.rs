@@ -1,8 +1,6 @@
 //! First-order optimisers (`opt.first-order`) and gradient clipping, each one pass over one flat array.
 
-use crate::activation::{as_f32, as_f32_mut};
-use crate::simd::multiversion;
-use rederive_math::Real;
+use rederive_math::{Real, multiversion};
 use serde::{Deserialize, Serialize};
 
 /// Which rule, with its hyper-parameters. All states start at zero.
@@ -88,14 +86,14 @@ impl<F: Real> Optimizer<F> {
                 rmsprop(params, grad, &mut self.second, lr, F::of(decay), F::of(eps));
             }
             OptimizerConfig::Adam { beta1, beta2, eps } => {
-                let adam = AdamStep {
+                let step = AdamStep {
                     beta1: F::of(beta1),
                     beta2: F::of(beta2),
                     eps: F::of(eps),
                     lr: lr / F::of(correction(beta1)),
                     root_correction: F::of(correction(beta2).sqrt().recip()),
                 };
-                adam.run(params, grad, &mut self.first, &mut self.second);
+                adam(step, params, grad, &mut self.first, &mut self.second);
             }
             OptimizerConfig::AdaMax { beta1, beta2, eps } => {
                 let lr = lr / F::of(correction(beta1));
@@ -130,26 +128,31 @@ impl<F: Real> Optimizer<F> {
     }
 }
 
-fn sgd<F: Real>(params: &mut [F], grad: &[F], velocity: &mut [F], lr: F, momentum: F) {
-    for ((p, &g), v) in params.iter_mut().zip(grad).zip(velocity) {
-        *v = momentum * *v + g;
-        *p -= lr * *v;
+multiversion! {
+    fn sgd<F: Real>(params: &mut [F], grad: &[F], velocity: &mut [F], lr: F, momentum: F) {
+        for ((p, &g), v) in params.iter_mut().zip(grad).zip(velocity) {
+            *v = momentum * *v + g;
+            *p -= lr * *v;
+        }
     }
 }
 
-fn rmsprop<F: Real>(params: &mut [F], grad: &[F], square: &mut [F], lr: F, decay: F, eps: F) {
-    for ((p, &g), s) in params.iter_mut().zip(grad).zip(square) {
-        *s = decay * *s + (F::one() - decay) * g * g;
-        *p -= lr * g / (s.sqrt() + eps);
+multiversion! {
+    fn rmsprop<F: Real>(params: &mut [F], grad: &[F], square: &mut [F], lr: F, decay: F, eps: F) {
+        for ((p, &g), s) in params.iter_mut().zip(grad).zip(square) {
+            *s = decay * *s + (F::one() - decay) * g * g;
+            *p -= lr * g / (s.sqrt() + eps);
+        }
     }
 }
 
-#[allow(clippy::too_many_arguments)] // three arrays, the gradient and the rule's four numbers
-fn adamax<F: Real>(p: &mut [F], g: &[F], m: &mut [F], u: &mut [F], lr: F, beta1: F, beta2: F, eps: F) {
-    for (((p, &g), m), u) in p.iter_mut().zip(g).zip(m).zip(u) {
-        *m = beta1 * *m + (F::one() - beta1) * g;
-        *u = (beta2 * *u).max(g.abs());
-        *p -= lr * *m / (*u + eps);
+multiversion! {
+    fn adamax<F: Real>(p: &mut [F], g: &[F], m: &mut [F], u: &mut [F], lr: F, beta1: F, beta2: F, eps: F) {
+        for (((p, &g), m), u) in p.iter_mut().zip(g).zip(m).zip(u) {
+            *m = beta1 * *m + (F::one() - beta1) * g;
+            *u = (beta2 * *u).max(g.abs());
+            *p -= lr * *m / (*u + eps);
+        }
     }
 }
 
@@ -165,37 +168,13 @@ struct AdamStep<F> {
     root_correction: F,
 }
 
-impl<F: Real> AdamStep<F> {
-    fn run(self, params: &mut [F], grad: &[F], m: &mut [F], v: &mut [F]) {
-        match (as_f32_mut(params), as_f32(grad), as_f32_mut(m), as_f32_mut(v)) {
-            (Some(p), Some(g), Some(m), Some(v)) => {
-                let narrow = |x: F| x.to_f64() as f32;
-                let step = AdamStep {
-                    beta1: narrow(self.beta1),
-                    beta2: narrow(self.beta2),
-                    eps: narrow(self.eps),
-                    lr: narrow(self.lr),
-                    root_correction: narrow(self.root_correction),
-                };
-                adam_f32(step, p, g, m, v);
-            }
-            _ => self.each(params, grad, m, v),
-        }
-    }
-
-    #[inline(always)]
-    fn each(self, params: &mut [F], grad: &[F], m: &mut [F], v: &mut [F]) {
-        for (((p, &g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
-            *m = self.beta1 * *m + (F::one() - self.beta1) * g;
-            *v = self.beta2 * *v + (F::one() - self.beta2) * g * g;
-            *p -= self.lr * *m / (v.sqrt() * self.root_correction + self.eps);
-        }
-    }
-}
-
 multiversion! {
-    fn adam_f32(step: AdamStep<f32>, params: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
-        step.each(params, grad, m, v);
+    fn adam<F: Real>(step: AdamStep<F>, params: &mut [F], grad: &[F], m: &mut [F], v: &mut [F]) {
+        for (((p, &g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
+            *m = step.beta1 * *m + (F::one() - step.beta1) * g;
+            *v = step.beta2 * *v + (F::one() - step.beta2) * g * g;
+            *p -= step.lr * *m / (v.sqrt() * step.root_correction + step.eps);
+        }
     }
 }
 

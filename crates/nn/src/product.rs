@@ -5,9 +5,10 @@
 //! output layer) would leave most lanes empty; there the lanes run over `k`. Either way the order of a sum does not depend
 //! on the number of rows. `f64`, and CPUs without AVX2, use ndarray's product.
 
-use crate::simd;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, linalg::general_mat_mul};
 use rederive_math::Real;
+#[cfg(target_arch = "x86_64")]
+use rederive_math::dispatch::{Level, level};
 use std::any::TypeId;
 
 /// A read-only matrix inside a slice: element (i, j) is at `i * row + j * col`.
@@ -76,8 +77,8 @@ pub fn product<F: Real>(
     }
     #[cfg(target_arch = "x86_64")]
     if TypeId::of::<F>() == TypeId::of::<f32>() {
-        let level = simd::level();
-        if level != simd::Level::Generic {
+        let level = level();
+        if level != Level::Baseline {
             let start = match start {
                 Start::Zero => tiles::From::Zero,
                 Start::Bias(bias) => tiles::From::Bias(bias.as_ptr().cast()),
@@ -97,7 +98,7 @@ pub fn product<F: Real>(
             // SAFETY: F is f32, the lengths were checked above, C is borrowed exclusively, and the CPU has the level.
             unsafe {
                 match level {
-                    simd::Level::Avx512 => tiles::avx512(&job),
+                    Level::Avx512 => tiles::avx512(&job),
                     _ => tiles::avx2(&job),
                 }
             }

@@ -1,40 +1,9 @@
 //! The vector operations that the kernels are written in, once per instruction set.
 //!
 //! A kernel is an `#[inline(always)]` function generic over [`Simd`]; it is compiled into a small wrapper that carries the
-//! matching `#[target_feature]`, and [`level`] picks the wrapper at run time. A binary built for the baseline x86-64 is
-//! therefore fast where the CPU allows and correct everywhere.
-
-/// What the CPU that runs this program can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// 16 lanes: AVX-512F.
-    Avx512,
-    /// 8 lanes: AVX2 with FMA.
-    Avx2,
-    /// No kernel of our own: the generic path.
-    Generic,
-}
-
-/// The best level of this CPU. The standard library caches the detection.
-#[inline]
-pub(crate) fn level() -> Level {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512dq")
-        {
-            return Level::Avx512;
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Level::Avx2;
-        }
-    }
-    Level::Generic
-}
+//! matching `#[target_feature]`, and [`level`](rederive_math::dispatch::level) picks the wrapper at run time.
 
 /// A vector of `f32`. All methods need the instruction set that the implementing type names.
-#[cfg(target_arch = "x86_64")]
 pub(crate) trait Simd {
     /// One register.
     type V: Copy;
@@ -54,7 +23,6 @@ pub(crate) trait Simd {
     unsafe fn sum(v: Self::V) -> f32;
 }
 
-#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Simd;
     use std::arch::x86_64::*;
@@ -159,37 +127,4 @@ mod x86 {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
-
-/// Compiles one `#[inline(always)]` function for every level and dispatches to it: loops over slices that the compiler
-/// vectorises by itself.
-macro_rules! multiversion {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$doc])*
-        #[inline]
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn body($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
-            fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
-            fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
-            match $crate::simd::level() {
-                // SAFETY: the level says that this CPU has the features.
-                #[cfg(target_arch = "x86_64")]
-                $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                $crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
-            }
-        }
-    };
-}
-pub(crate) use multiversion;
