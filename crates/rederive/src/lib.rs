@@ -1,1 +1,18 @@
-//! placeholder
+//! Reinforcement learning, re-derived: one crate in front of the others.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`math`] | returns, advantages, distributions, surrogates, divergences, estimators: pure functions |
+//! | [`env`] | environments with Gymnasium's IDs, one at a time or many together |
+//! | [`nn`] | flat parameters, layers with handwritten derivatives, optimisers |
+//! | [`train`] | rollouts, the run loop and its events, run folders, checkpoints, evaluation |
+//! | [`ppo`] | proximal policy optimisation |
+//! | [`algorithms`] | the table of algorithms behind `rederive train`, each with its presets |
+
+pub mod algorithms;
+
+pub use rederive_env as env;
+pub use rederive_math as math;
+pub use rederive_nn as nn;
+pub use rederive_ppo as ppo;
+pub use rederive_train as train;

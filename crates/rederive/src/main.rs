@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `rederive` command line.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

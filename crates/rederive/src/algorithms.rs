@@ -1,0 +1,240 @@
+//! The algorithms that the command line knows: one row each in [`ALGORITHMS`].
+
+use rederive_env::{Space, VecEnv};
+use rederive_train::{ConfigError, Learner};
+use serde::de::value::MapDeserializer;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::{Serialize, forward_to_deserialize_any};
+use std::fmt;
+use toml::{Table, Value};
+
+/// An algorithm, as the command line sees it. A further algorithm is one more row in [`ALGORITHMS`].
+#[derive(Debug)]
+pub struct Algorithm {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub description: &'static str,
+    /// The action spaces that it takes, in words.
+    pub actions: &'static str,
+    /// Whether it takes actions of this space.
+    pub fits: fn(&Space) -> bool,
+    /// Its presets as (name, TOML text); the first one is the default.
+    pub presets: &'static [(&'static str, &'static str)],
+    /// The fields of its configuration, in order.
+    pub fields: fn() -> &'static [&'static str],
+    /// Reads a configuration and writes it out again with every field in it.
+    complete: fn(&Table) -> Result<Table, toml::de::Error>,
+    /// Builds the learner for an environment from a configuration and a seed.
+    make: fn(&Table, &dyn VecEnv, u64) -> Result<Box<dyn Learner>, ConfigError>,
+}
+
+/// Every algorithm.
+pub const ALGORITHMS: &[Algorithm] = &[Algorithm::new::<rederive_ppo::Config>(
+    "ppo",
+    "proximal policy optimisation, with clipped ratios or a KL penalty",
+    "discrete and continuous",
+    |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+    &[
+        ("tuned", include_str!("../presets/ppo/tuned.toml")),
+        ("cleanrl", include_str!("../presets/ppo/cleanrl.toml")),
+    ],
+    |config, env, seed| Ok(Box::new(rederive_ppo::Ppo::new(read(config)?, env, seed)?)),
+)];
+
+/// The row called `name`.
+pub fn algorithm(name: &str) -> Option<&'static Algorithm> {
+    ALGORITHMS.iter().find(|a| a.name == name)
+}
+
+impl Algorithm {
+    const fn new<C: DeserializeOwned + Serialize>(
+        name: &'static str,
+        description: &'static str,
+        actions: &'static str,
+        fits: fn(&Space) -> bool,
+        presets: &'static [(&'static str, &'static str)],
+        make: fn(&Table, &dyn VecEnv, u64) -> Result<Box<dyn Learner>, ConfigError>,
+    ) -> Self {
+        Algorithm {
+            name,
+            description,
+            actions,
+            fits,
+            presets,
+            fields: fields::<C>,
+            complete: complete::<C>,
+            make,
+        }
+    }
+
+    /// The text of the preset called `name`.
+    pub fn preset(&self, name: &str) -> Option<&'static str> {
+        self.presets.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+    }
+
+    /// `config` with every field of the algorithm in it: fields that are not given have their defaults, and an optional
+    /// field without a value is written as the string `"none"`.
+    ///
+    /// # Errors
+    /// The first field that the algorithm does not have, or whose value is of another type than it wants.
+    pub fn complete(&self, config: &Table) -> Result<Table, ConfigError> {
+        let known = (self.fields)();
+        if let Some((field, value)) = config.iter().find(|(field, _)| !known.contains(&field.as_str())) {
+            return Err(ConfigError::new(field, value, format!("absent: {} has no such field", self.name)));
+        }
+        match (self.complete)(config) {
+            Ok(table) => Ok(table),
+            Err(whole) => {
+                // One field at a time, to say which of them it is.
+                for (field, value) in config {
+                    let alone = Table::from_iter([(field.clone(), value.clone())]);
+                    if let Err(error) = (self.complete)(&alone) {
+                        return Err(ConfigError::new(field, value, wanted(error.message())));
+                    }
+                }
+                Err(ConfigError::new("configuration", "as given", wanted(whole.message())))
+            }
+        }
+    }
+
+    /// Builds a learner for `env` from a configuration, which need not be complete.
+    ///
+    /// # Errors
+    /// A field that the algorithm does not have, a value of the wrong type or out of range, or actions that do not fit.
+    pub fn make(&self, config: &Table, env: &dyn VecEnv, seed: u64) -> Result<Box<dyn Learner>, ConfigError> {
+        if !(self.fits)(env.action_space()) {
+            let allowed = format!("an environment with {} actions for {}", self.actions, self.name);
+            return Err(ConfigError::new("env", env.id(), allowed));
+        }
+        self.complete(config)?;
+        (self.make)(config, env, seed)
+    }
+}
+
+/// What a deserialiser's message says it wants, in the words of a person who writes TOML.
+fn wanted(message: &str) -> String {
+    let expected = message.rsplit_once("expected ").map_or(message, |(_, expected)| expected);
+    match expected.trim() {
+        "f64" | "f32" => "a number".to_owned(),
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number, not negative".to_owned(),
+        "i64" | "i32" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a string".to_owned(),
+        other if message.contains("unknown variant") => other.replace('`', "\"").to_string(),
+        other => other.to_owned(),
+    }
+}
+
+/// A configuration from its table, in which `"none"` stands for an optional field without a value.
+fn read<C: DeserializeOwned>(config: &Table) -> Result<C, ConfigError> {
+    parse(config).map_err(|error| ConfigError::new("configuration", "as given", wanted(error.message())))
+}
+
+fn parse<C: DeserializeOwned>(config: &Table) -> Result<C, toml::de::Error> {
+    C::deserialize(MapDeserializer::new(config.iter().map(|(k, v)| (k.as_str(), Field(v.clone())))))
+}
+
+fn complete<C: DeserializeOwned + Serialize>(config: &Table) -> Result<Table, toml::de::Error> {
+    let config: C = parse(config)?;
+    let mut table = Table::try_from(config).map_err(de::Error::custom)?;
+    for &field in fields::<C>() {
+        table.entry(field).or_insert_with(|| Value::String("none".to_owned()));
+    }
+    Ok(table)
+}
+
+/// A field's value: TOML, and `"none"` for an optional field without one, which TOML itself can't write.
+struct Field(Value);
+
+impl<'de> IntoDeserializer<'de, toml::de::Error> for Field {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Field {
+    type Error = toml::de::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.0.as_str() == Some("none") { visitor.visit_none() } else { visitor.visit_some(self.0) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_newtype_struct(name, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The names of a struct's fields, which its `Deserialize` hands to whatever deserialises it.
+fn fields<C: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // It always fails, after it has noted the names.
+    let _ = C::deserialize(FieldNames(&mut names));
+    names
+}
+
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+#[derive(Debug)]
+struct Noted;
+
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field names noted")
+    }
+}
+
+impl std::error::Error for Noted {}
+
+impl de::Error for Noted {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Noted
+    }
+}
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = Noted;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Noted> {
+        Err(Noted)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Noted> {
+        *self.0 = fields;
+        Err(Noted)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}

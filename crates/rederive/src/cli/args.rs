@@ -1,0 +1,310 @@
+//! The arguments and their help.
+
+use clap::builder::{PossibleValue, Styles, TypedValueParser, styling::AnsiColor};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use rederive::algorithms::ALGORITHMS;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Reinforcement learning, re-derived: train agents, watch them, verify the formulas
+#[derive(Debug, Parser)]
+#[command(name = "rederive", version, styles = STYLES, max_term_width = 110, after_help = "\
+Examples:
+  rederive train ppo CartPole-v1                   solve CartPole
+  rederive eval runs/ppo-CartPole-v1-seed1         run the trained agent for 100 episodes
+  rederive verify gae                              check the formulas of advantage estimation
+  rederive list                                    what there is to train, and on what
+
+`rederive COMMAND --help` says more.
+Exit codes: 0 done, 1 a run or check failed, 2 bad usage or input, 130 interrupted.
+NO_COLOR=1 turns colours off.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train an agent
+    Train(TrainArgs),
+    /// Run a trained agent, and draw it
+    Eval(EvalArgs),
+    /// Check formulas against independent computations
+    Verify(VerifyArgs),
+    /// Plot learning curves, with a confidence band over seeds
+    Plot(PlotArgs),
+    /// List algorithms, environments and equations
+    List(ListArgs),
+    /// Print a shell's completion script
+    #[command(after_help = "\
+Examples:
+  rederive completions bash > ~/.local/share/bash-completion/completions/rederive
+  rederive completions zsh  > ~/.zfunc/_rederive
+  rederive completions fish > ~/.config/fish/completions/rederive.fish")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+Where a value comes from, the later the stronger: the algorithm's defaults, the
+preset, the file of --config, --set, the other flags. A run folder's config.toml
+holds every value, so that --config RUN_DIR/config.toml repeats the run. Ctrl-C
+saves a checkpoint, from which --resume goes on, bit for bit.
+
+Examples:
+  rederive train ppo CartPole-v1
+  rederive train ppo Pendulum-v1 --seeds 5 --out runs/pendulum
+  rederive train ppo CartPole-v1 --preset cleanrl --threads 1
+  rederive train ppo CartPole-v1 --set gamma=0.9 --set target_kl=none
+  rederive train ppo CartPole-v1 --print-config > mine.toml
+  rederive train --config mine.toml
+  rederive train --resume runs/ppo-CartPole-v1-seed1
+  rederive train --resume runs/ppo-CartPole-v1-seed1 --steps 1M")]
+pub struct TrainArgs {
+    /// The algorithm (may come from --config or --resume)
+    #[arg(value_parser = Named(algo_names))]
+    pub algo: Option<String>,
+    /// The environment (may come from --config or --resume)
+    #[arg(value_parser = Named(env_names), hide_possible_values = true)]
+    pub env: Option<String>,
+    /// The set of values to start from [default: tuned]
+    #[arg(long, value_name = "NAME", value_parser = Named(preset_names))]
+    pub preset: Option<String>,
+    /// The seed of everything random [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
+    pub seed: Option<u64>,
+    /// How many runs, with the seeds from --seed on, spread over the threads
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=10_000), conflicts_with = "resume")]
+    pub seeds: Option<u64>,
+    /// How many environment steps, such as 100000, 100k or 1.5M
+    #[arg(long, value_name = "N", value_parser = steps)]
+    pub steps: Option<u64>,
+    /// One field of the configuration; `none` for an optional field without a value
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+    /// A configuration file
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath, conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// The run folder [default: runs/ALGO-ENV-seedN, with a number added if that exists]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on from the checkpoint of a run folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub resume: Option<PathBuf>,
+    /// How many threads; results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print one JSON document (with --seeds, a list) on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print the configuration with every value in it, and stop
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "rederive eval [OPTIONS] <RUN_DIR>",
+    after_help = "\
+The agent takes its most likely action (the mean, where actions are continuous).
+--random takes uniform actions instead: the control that an agent has to beat.
+
+Examples:
+  rederive eval runs/ppo-CartPole-v1-seed1
+  rederive eval runs/ppo-CartPole-v1-seed1 --random
+  rederive eval runs/ppo-CartPole-v1-seed1 --render
+  rederive eval runs/ppo-CartPole-v1-seed1 --render cartpole.svg --episodes 1"
+)]
+pub struct EvalArgs {
+    /// The run folder
+    #[arg(value_name = "RUN_DIR", value_hint = ValueHint::DirPath)]
+    pub run: Option<PathBuf>,
+    /// How many episodes [default: 100, or 1 with --render]
+    #[arg(long, value_name = "N")]
+    pub episodes: Option<u64>,
+    /// The seed of the environment
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
+    pub seed: u64,
+    /// Draw the episodes in the terminal, or as an animation in a file that ends in .svg. On an interactive terminal
+    /// the drawing moves; elsewhere up to 24 frames are printed one after another
+    #[arg(long, value_name = "terminal|FILE.svg", num_args = 0..=1, default_missing_value = "terminal",
+          value_hint = ValueHint::FilePath)]
+    pub render: Option<String>,
+    /// Take uniformly random actions instead of the agent's
+    #[arg(long)]
+    pub random: bool,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A check compares two independent computations on random cases. Its largest error
+is scaled so that one tolerance fits all cases. Where a check fails, the smallest
+case that still fails is shown, and the exit code is 1.
+
+Examples:
+  rederive verify
+  rederive verify gae.recursion
+  rederive verify 'ppo.*::gradient' --cases 5000
+  rederive verify gae --seed 7 --json")]
+pub struct VerifyArgs {
+    /// Part of an equation's ID, of a property, or of both as in gae.recursion::definition; `*` stands for anything
+    pub pattern: Option<String>,
+    /// How many random cases per check
+    #[arg(long, value_name = "N", default_value_t = rederive_tests::DEFAULT_CASES,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub cases: u32,
+    /// The seed of the random cases
+    #[arg(long, value_name = "N", default_value_t = rederive_tests::DEFAULT_SEED)]
+    pub seed: u64,
+    /// How many threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Runs that differ only in their seed share a curve: their mean, with a 95%
+confidence band. A folder of runs stands for the runs in it.
+
+Examples:
+  rederive plot runs/pendulum
+  rederive plot runs/ppo-CartPole-v1-seed1 runs/ppo-CartPole-v1-seed2 --out cartpole.svg")]
+pub struct PlotArgs {
+    /// Run folders, or folders of run folders
+    #[arg(value_name = "RUN_DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Where the plot goes
+    #[arg(long, value_name = "FILE.svg", default_value = "curves.svg", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rederive list
+  rederive list envs
+  rederive list equations --json")]
+pub struct ListArgs {
+    /// What to list [default: algorithms and environments]
+    pub what: Option<What>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum What {
+    /// The algorithms and their presets
+    Algos,
+    /// The environments
+    Envs,
+    /// The equations and the properties that are checked of each
+    Equations,
+}
+
+/// TOML's integers are signed, and a run's seed is written to its config.toml.
+const MAX_SEED: u64 = i64::MAX as u64;
+
+/// A name that completions and help know the values of, and that is looked up later, with the same message wherever it came
+/// from.
+#[derive(Clone)]
+struct Named(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Named {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        clap::builder::StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+fn algo_names() -> Vec<&'static str> {
+    ALGORITHMS.iter().map(|a| a.name).collect()
+}
+
+fn env_names() -> Vec<&'static str> {
+    rederive::env::IDS.iter().map(|e| e.id).collect()
+}
+
+fn preset_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = ALGORITHMS.iter().flat_map(|a| a.presets.iter().map(|(name, _)| *name)).collect();
+    names.dedup();
+    names
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((field, value)) if !field.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((field.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("expected FIELD=VALUE, such as gamma=0.99".to_owned()),
+    }
+}
+
+/// A positive number of steps: digits with `_`, a decimal or an exponent, and `k` or `M`.
+pub fn steps(text: &str) -> Result<u64, String> {
+    let problem = || "expected a positive whole number of steps, such as 100000, 100k or 1.5M".to_owned();
+    let plain = text.replace('_', "");
+    let (number, scale) = match plain.char_indices().last() {
+        Some((i, 'k' | 'K')) => (&plain[..i], 1e3),
+        Some((i, 'm' | 'M')) => (&plain[..i], 1e6),
+        _ => (plain.as_str(), 1.0),
+    };
+    let exact = number.parse::<f64>().map_err(|_| problem())? * scale;
+    let whole = exact.round();
+    // Above 2^53 a whole number is no longer exact, and no run is that long. 2.3M may miss a whole number by a rounding error.
+    let fits = (1.0..=2f64.powi(53)).contains(&whole) && (exact - whole).abs() <= 1e-12 * whole;
+    if fits { Ok(whole as u64) } else { Err(problem()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn step_counts_are_read() {
+        for (text, steps_) in [
+            ("7", 7),
+            ("100_000", 100_000),
+            ("100k", 100_000),
+            ("1.5M", 1_500_000),
+            ("2.3M", 2_300_000),
+            ("1e6", 1_000_000),
+        ] {
+            assert_eq!(steps(text), Ok(steps_), "{text}");
+        }
+        for text in ["0", "-1", "", "k", "many", "0.5", "nan", "inf", "1e30"] {
+            assert!(steps(text).is_err(), "{text}");
+        }
+    }
+}
