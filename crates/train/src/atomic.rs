@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Durable {
     /// It has: the data and then the folder's entry are synchronised to the disk.
     Yes,
-    /// It has not: it is cheap to make again. It is still old or new as a whole, never half of each.
+    /// It has not: there is little to lose. A program that reads it, or a killed one, still finds old or new, never half of
+    /// each.
     No,
 }
 

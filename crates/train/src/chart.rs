@@ -177,7 +177,7 @@ impl Panel {
             include(threshold);
         }
         let (low, high) = range;
-        if !(low <= high) {
+        if low > high {
             return (0.0, 1.0);
         }
         let room = if high > low { 0.05 * (high - low) } else { 0.5 * low.abs().max(1.0) };

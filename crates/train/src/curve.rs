@@ -19,7 +19,8 @@ pub(crate) fn draw_curve(folder: &Path, spec: &RunSpec) -> Result<(), FormatErro
     let panel = Panel {
         title: format!("{} on {}, seed {}", spec.algo, spec.env, spec.seed),
         y_label: "return",
-        steps,
+        // Up to the round number that was asked for, where the last iteration ends just before it.
+        steps: if steps + steps / 50 >= spec.steps { spec.steps.max(steps) } else { steps },
         threshold: spec.threshold,
         raw: episodes.finish(),
         curves: vec![Curve {

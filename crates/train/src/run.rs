@@ -22,6 +22,9 @@ pub struct Outcome {
 /// How often the logs are handed to the operating system, so that somebody who watches the files sees them grow.
 const FLUSH_SECONDS: f64 = 1.0;
 
+/// A younger run has less to lose in a power cut than it costs to synchronise its files: tens of milliseconds.
+const SYNC_SECONDS: f64 = 5.0;
+
 /// Trains `learner` on `env` as `spec` says, and tells `sink` of everything that happens.
 ///
 /// With a `folder` the run leaves its logs and checkpoints there. A folder that was [opened](RunFolder::open) goes on from
@@ -177,7 +180,7 @@ impl<'a> Run<'a> {
         sink: &mut dyn FnMut(&Event<'_>),
     ) -> Result<bool, RunError> {
         // A state that can't be saved, or a folder without room, shows now and not after hours.
-        self.save(learner, env, sink, When::Start)?;
+        self.save(learner, env, sink, When::Between)?;
         let metrics = learner.metrics();
         let every = self.folder.map(|f| f.checkpoint_every).unwrap_or_default();
         let mut report = Report::default();
@@ -246,13 +249,14 @@ impl<'a> Run<'a> {
         sink: &mut dyn FnMut(&Event<'_>),
         when: When,
     ) -> Result<(), RunError> {
+        let seconds = self.seconds();
         let (Some(folder), Some(logs)) = (self.folder, &mut self.logs) else { return Ok(()) };
         let Progress { update, steps, .. } = self.progress;
-        // Synchronising takes milliseconds. A run that has not begun has nothing to lose, and one that is over needs its
-        // checkpoint, but no log to be resumed.
-        match when {
-            When::Between => logs.sync()?,
-            When::Start | When::End => logs.flush()?,
+        let durable = if seconds >= SYNC_SECONDS { Durable::Yes } else { Durable::No };
+        // A run that is over needs its checkpoint, but no log to be resumed.
+        match (durable, when) {
+            (Durable::Yes, When::Between) => logs.sync()?,
+            _ => logs.flush()?,
         }
         if self.saved == Some(update) {
             return Ok(());
@@ -265,7 +269,6 @@ impl<'a> Run<'a> {
         if let Some(term) = checkpoint.not_finite() {
             return Err(Diverged { update, term }.into());
         }
-        let durable = if when == When::Start { Durable::No } else { Durable::Yes };
         folder.write_checkpoint(self.spec, &checkpoint, durable)?;
         self.saved = Some(update);
         sink(&Event::CheckpointSaved { path: &folder.checkpoint_path(), update, steps });
@@ -303,7 +306,6 @@ impl<'a> Run<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    Start,
     Between,
     End,
 }

@@ -128,8 +128,10 @@ pub fn bootstrap_stratified(
             sample.clear();
             for group in groups {
                 // The high half of a product is uniform up to 2^-64 of the group's size.
-                let draw =
-                    |rng: &mut Stream| (u128::from(rng.next_u64()) * group.len() as u128 >> 64) as usize;
+                let draw = |rng: &mut Stream| {
+                    let product = u128::from(rng.next_u64()) * group.len() as u128;
+                    (product >> 64) as usize
+                };
                 sample.extend((0..group.len()).map(|_| group[draw(&mut rng)]));
             }
             statistic(&sample)

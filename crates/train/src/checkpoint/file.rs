@@ -118,18 +118,15 @@ impl Checkpoint {
         let data_start = 8 + header_length as usize;
         let header = |problem: String| FormatError::at(path, "header", problem);
 
-        let (_, metadata) = SafeTensors::read_metadata(bytes).or_else(|e| match e {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
             // The crate finds that the data do not end where the header says, but not which way.
             SafeTensorError::MetadataIncompleteBuffer => {
                 let promised = promised_length(&bytes[8..data_start]).unwrap_or(0) + data_start as u64;
-                let problem = if promised > length as u64 {
-                    format!("the file is cut short: its header promises {promised} bytes")
-                } else {
-                    format!("the file is too long: its header promises {promised} bytes")
-                };
-                Err(FormatError::at(path, format_args!("byte {length}"), problem))
+                let what = if promised > length as u64 { "cut short" } else { "too long" };
+                let problem = format!("the file is {what}: its header promises {promised} bytes");
+                FormatError::at(path, format_args!("byte {length}"), problem)
             }
-            e => Err(header(e.to_string())),
+            e => header(e.to_string()),
         })?;
         let none = Default::default();
         let info = metadata.metadata().as_ref().unwrap_or(&none);

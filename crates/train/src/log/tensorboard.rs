@@ -242,4 +242,52 @@ mod tests {
             assert_eq!(out.len(), varint_len(x), "{x}");
         }
     }
+
+    /// What TensorBoard's own record writer writes for the same event.
+    const GOLDEN: &str = "620000000000000079fd606f09000000000000f83f10ac022a540a1a0a13657069736f64652f72657475726e5f6d65\
+         616e15000048410a180a116c6561726e65722f617070726f785f6b6c150000803e0a1c0a1574696d652f73746570735f7065725f73656\
+         36f6e641500007a4441214d7a";
+
+    #[test]
+    fn an_event_has_the_bytes_of_tensorboards_own_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let metrics: &'static [Metric] = &[Metric { name: "approx_kl", meaning: "" }];
+        let mut board = TensorBoard::create(&path, metrics).unwrap();
+        let start = fs::read(&path).unwrap();
+        let data = record(&start).unwrap();
+        assert_eq!(data.len() + 16, start.len());
+        assert_eq!(&data[11..], VERSION);
+        let update = Update {
+            update: 3,
+            steps: 300,
+            total_steps: 600,
+            episodes: 1,
+            return_mean: Some(12.5),
+            length_mean: None,
+            metrics,
+            values: &[0.25],
+            wall_seconds: 0.3,
+            steps_per_second: 1000.0,
+        };
+        board.write(&update, 1.5).unwrap();
+        board.flush().unwrap();
+        let written = fs::read(&path).unwrap();
+        let hex: String = written[start.len()..].iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+
+        // Cut back: at the event, before it, and at the first damaged byte.
+        let length = || fs::metadata(&path).unwrap().len() as usize;
+        TensorBoard::resume(&path, metrics, 300).unwrap();
+        assert_eq!(length(), written.len());
+        TensorBoard::resume(&path, metrics, 299).unwrap();
+        assert_eq!(length(), start.len());
+        for byte in start.len()..written.len() {
+            let mut damaged = written.clone();
+            damaged[byte] ^= 0x10;
+            fs::write(&path, damaged).unwrap();
+            TensorBoard::resume(&path, metrics, 300).unwrap();
+            assert_eq!(length(), start.len(), "byte {byte}");
+        }
+    }
 }
