@@ -1,0 +1,193 @@
+"""The jobs that every contender does, and how a peer reports: one JSON line on standard output.
+
+Only the standard library is imported here; the libraries under test are imported by the peers themselves, so that a
+missing one is reported as missing.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import statistics
+import sys
+import time
+import traceback
+
+# CleanRL's published defaults for CartPole-v1; the preset `cleanrl` of rederive holds the same numbers.
+PPO = {
+    "env": "CartPole-v1",
+    "num_envs": 4,
+    "num_steps": 128,
+    "update_epochs": 4,
+    "num_minibatches": 4,
+    "hidden": 64,
+    "learning_rate": 2.5e-4,
+    "adam_eps": 1e-5,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "clip_eps": 0.2,
+    "ent_coef": 0.01,
+    "vf_coef": 0.5,
+    "max_grad_norm": 0.5,
+}
+THRESHOLD = 475.0
+WINDOW = 100
+
+GAE_SHAPES = [(128, 8), (128, 4096), (2048, 2048)]
+GAE_GAMMA, GAE_LAMBDA = 0.99, 0.95
+
+ENV_SIZES = [4, 4096]
+ENV_ACTION_ROWS = 64
+
+
+class Missing(Exception):
+    """The peer is not installed; the text says what it needs."""
+
+
+class Episodes:
+    """Returns of finished episodes, with the environment step (over all environments) at which each ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def add(self, step, episode_return):
+        self.ended.append((int(step), float(episode_return)))
+
+    def summary(self):
+        returns = [episode_return for _, episode_return in sorted(self.ended, key=lambda e: e[0])]
+        steps = sorted(step for step, _ in self.ended)
+        first = None
+        for last in range(WINDOW, len(returns) + 1):
+            if sum(returns[last - WINDOW : last]) / WINDOW >= THRESHOLD:
+                first = steps[last - 1]
+                break
+        tail = returns[-WINDOW:]
+        return {
+            "episodes": len(returns),
+            "final_return_mean": sum(tail) / len(tail) if tail else None,
+            "first_step_at_threshold": first,
+        }
+
+
+def ppo_report(steps, wall_seconds, compile_seconds, episodes):
+    """The fields of a PPO run. `wall_seconds` is the training loop: environments, inference, learning, logging."""
+    return {
+        "steps": int(steps),
+        "wall_seconds": wall_seconds,
+        "steps_per_second": steps / wall_seconds,
+        "compile_seconds": compile_seconds,
+        **episodes.summary(),
+    }
+
+
+def gae_data(num_steps, num_envs):
+    """The same pseudo-random rollout in every language: reward, value, next_value f32 and end u8, each [T, N]."""
+    import numpy as np
+
+    def uniform(salt):
+        with np.errstate(over="ignore"):
+            x = np.arange(num_steps * num_envs, dtype=np.uint32) + np.uint32(salt * 0x9E3779B9 & 0xFFFFFFFF)
+            x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+            x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+            x = x ^ (x >> np.uint32(16))
+        return ((x >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)).reshape(num_steps, num_envs)
+
+    chance = uniform(4)
+    end = np.where(chance < 0.01, 1, np.where(chance < 0.02, 2, 0)).astype(np.uint8)
+    return uniform(1), uniform(2) * 10 - 5, uniform(3) * 10 - 5, end
+
+
+def seconds_per_call(call, budget=0.5, batched=False):
+    """The median over batches of calls, each batch long enough for the clock.
+
+    A `batched` call takes the number of repetitions itself, so that no Python is between two of them.
+    """
+
+    def batch(calls):
+        start = time.perf_counter()
+        if batched:
+            call(calls)
+        else:
+            for _ in range(calls):
+                call()
+        return (time.perf_counter() - start) / calls
+
+    batch(1)
+    once = max(batch(1), 1e-7)
+    calls = max(1, int(1e-3 / once))
+    batches = max(5, min(200, int(budget / (once * calls))))
+    return statistics.median(batch(calls) for _ in range(batches))
+
+
+def gae_report(prepare, batched=False):
+    """Times `prepare(reward, value, next_value, end)() -> (advantage, return)` on every shape.
+
+    The means of both outputs are reported, so that `compare.py` sees whether all contenders computed the same thing.
+    """
+    import numpy as np
+
+    cases = []
+    for num_steps, num_envs in GAE_SHAPES:
+        call = prepare(*gae_data(num_steps, num_envs))
+        start = time.perf_counter()
+        advantage, return_ = call()
+        first = time.perf_counter() - start
+        means = [float(np.asarray(a).astype(np.float64).mean()) for a in (advantage, return_)]
+        seconds = seconds_per_call(call, batched=batched)
+        cases.append({"case": f"{num_steps}x{num_envs}", "items": num_steps * num_envs, "seconds": seconds,
+                      "items_per_second": num_steps * num_envs / seconds, "first_call_seconds": first,
+                      "check": means})
+    return {"cases": cases}
+
+
+def env_report(prepare):
+    """Times `prepare(num_envs)`, which returns a function that takes some steps and the number of environment steps
+    that one call takes."""
+    cases = []
+    for num_envs in ENV_SIZES:
+        call, steps = prepare(num_envs)
+        seconds = seconds_per_call(call, budget=2.0)
+        cases.append({"case": f"{num_envs} environments", "items": steps, "seconds": seconds,
+                      "items_per_second": steps / seconds})
+    return {"cases": cases}
+
+
+def version(*packages):
+    """`name version` of the installed packages."""
+    return ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+
+
+def peak_memory_mb():
+    """This process's largest resident set so far, in MB (10^6 bytes)."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def main(peer, run, arguments=()):
+    """Runs a peer: `run(args)` returns the fields of the report. `arguments` are extra (flag, keywords) pairs."""
+    parser = argparse.ArgumentParser(description=f"One run of {peer}; prints one JSON line.")
+    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of a PPO run")
+    parser.add_argument("--seed", type=int, default=1)
+    for flag, keywords in arguments:
+        parser.add_argument(flag, **keywords)
+    args = parser.parse_args()
+    start = time.perf_counter()
+    code = 0
+    # Whatever a library prints goes to standard error: standard output is the report alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            report = run(args)
+            report["inside_seconds"] = time.perf_counter() - start
+            report["peak_memory_mb"] = peak_memory_mb()
+        except (ImportError, Missing) as error:
+            report = {"missing": str(error)}
+            code = 3
+        except Exception as error:  # The report is the only channel: say what went wrong there, too.
+            traceback.print_exc()
+            report = {"failed": f"{type(error).__name__}: {error}"}
+            code = 1
+    print(json.dumps({"peer": peer, **report}), flush=True)
+    sys.exit(code)

@@ -1,0 +1,105 @@
+//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae` and
+//! `rederive-peer env`. Prints one JSON line like the peers beside it; the data and the shapes are those of `job.py`.
+
+use ndarray::Array2;
+use rederive_env::{Actions, End, Stream, make_vec};
+use rederive_math::gae::gae;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const GAE_SHAPES: [(usize, usize); 3] = [(128, 8), (128, 4096), (2048, 2048)];
+const ENV_SIZES: [usize; 2] = [4, 4096];
+const ACTION_ROWS: usize = 64;
+
+fn main() {
+    let start = Instant::now();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let cases: Vec<Value> = match arguments.first().map(String::as_str) {
+        Some("gae") => GAE_SHAPES.iter().map(|&(steps, envs)| gae_case(steps, envs)).collect(),
+        Some("env") => ENV_SIZES.iter().map(|&envs| env_case(envs)).collect(),
+        _ => {
+            eprintln!("usage: rederive-peer gae|env");
+            std::process::exit(2);
+        }
+    };
+    let report = json!({
+        "peer": "rederive",
+        "version": env!("CARGO_PKG_VERSION"),
+        "cases": cases,
+        "inside_seconds": start.elapsed().as_secs_f64(),
+    });
+    println!("{report}");
+}
+
+fn gae_case(steps: usize, envs: usize) -> Value {
+    let array = |salt: u32, scale: f32, offset: f32| {
+        Array2::from_shape_fn((steps, envs), |(t, n)| uniform(t * envs + n, salt) * scale + offset)
+    };
+    let (reward, value, next_value) = (array(1, 1.0, 0.0), array(2, 10.0, -5.0), array(3, 10.0, -5.0));
+    let end = array(4, 1.0, 0.0).mapv(|chance| match chance {
+        c if c < 0.01 => End::Terminated,
+        c if c < 0.02 => End::Truncated,
+        _ => End::No,
+    });
+    // A value that is never written would show in the means.
+    let mut advantage = Array2::from_elem((steps, envs), f32::NAN);
+    let mut return_ = advantage.clone();
+    let mut call = || gae(&reward, &value, &next_value, &end, 0.99, 0.95, &mut advantage, &mut return_);
+    let seconds = seconds_per_call(&mut call, Duration::from_millis(500));
+    let mean = |a: &Array2<f32>| a.iter().map(|&x| f64::from(x)).sum::<f64>() / a.len() as f64;
+    let items = steps * envs;
+    json!({
+        "case": format!("{steps}x{envs}"),
+        "items": items,
+        "seconds": seconds,
+        "items_per_second": items as f64 / seconds,
+        "check": [mean(&advantage), mean(&return_)],
+    })
+}
+
+fn env_case(num_envs: usize) -> Value {
+    let mut env = make_vec("CartPole-v1", num_envs).expect("CartPole-v1 is built in");
+    env.reset(1);
+    let mut rng = Stream::new(1, "action", 0);
+    let actions: Vec<u32> = (0..ACTION_ROWS * num_envs).map(|_| rng.below(2)).collect();
+    let mut call = || {
+        for row in actions.chunks(num_envs) {
+            env.step(Actions::Discrete(row));
+        }
+    };
+    let seconds = seconds_per_call(&mut call, Duration::from_secs(2));
+    let items = ACTION_ROWS * num_envs;
+    json!({
+        "case": format!("{num_envs} environments"),
+        "items": items,
+        "seconds": seconds,
+        "items_per_second": items as f64 / seconds,
+    })
+}
+
+/// A number in [0, 1) from the position and the array's number: the finaliser of MurmurHash3.
+fn uniform(position: usize, salt: u32) -> f32 {
+    let mut x = (position as u32).wrapping_add(salt.wrapping_mul(0x9e37_79b9));
+    x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
+    x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
+    x ^= x >> 16;
+    (x >> 8) as f32 / (1 << 24) as f32
+}
+
+/// The median over batches of calls, each batch long enough for the clock.
+fn seconds_per_call(call: &mut impl FnMut(), budget: Duration) -> f64 {
+    let mut batch = |calls: usize| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call();
+        }
+        start.elapsed().as_secs_f64() / calls as f64
+    };
+    batch(1);
+    let once = batch(1).max(1e-7);
+    let calls = ((1e-3 / once) as usize).max(1);
+    let batches = ((budget.as_secs_f64() / (once * calls as f64)) as usize).clamp(5, 200);
+    let mut times: Vec<f64> = (0..batches).map(|_| batch(calls)).collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
