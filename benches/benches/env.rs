@@ -75,7 +75,9 @@ fn singles(c: &mut Criterion) {
             b.iter(|| {
                 let (reward, end) = match given.get(step) {
                     Actions::Discrete(a) => env.step(Action::Discrete(a[0]), &mut steps, &mut obs),
-                    Actions::Continuous(a) => env.step(Action::Continuous(&[a[[0, 0]]]), &mut steps, &mut obs),
+                    Actions::Continuous(a) => {
+                        env.step(Action::Continuous(&[a[[0, 0]]]), &mut steps, &mut obs)
+                    }
                 };
                 if end.done() {
                     env.reset(&mut resets, &mut obs);

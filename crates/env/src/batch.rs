@@ -307,7 +307,7 @@ impl<M: Dynamics<S, D>, const S: usize, const D: usize> VecEnv for Batch<M, S, D
     fn save(&self) -> Value {
         let envs = (0..self.num_envs)
             .map(|env| saved::real_state(self.state(env), self.blocks[env / LANES].elapsed[env % LANES]));
-        SavedVec::new(&self.id, envs.collect(), self.obs(), &self.reset_rng, &[])
+        SavedVec::write(&self.id, envs.collect(), self.obs(), &self.reset_rng, &[])
     }
 
     fn load(&mut self, state: &Value) -> Result<(), StateError> {

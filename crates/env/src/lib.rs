@@ -3,6 +3,26 @@
 //! [`make`] makes one environment ([`Env`]) and [`make_vec`] many that are stepped together ([`VecEnv`]); [`IDS`] lists
 //! them, and [`finite_table`] gives the exact transitions of those with finitely many states. One file holds one environment.
 //!
+//! ```
+//! use rederive_env::{Actions, make_vec};
+//!
+//! let mut env = make_vec("CartPole-v1?max_steps=200", 4)?;
+//! env.reset(7);
+//! env.step(Actions::Discrete(&[0, 1, 1, 0]));
+//! assert_eq!((env.obs().dim(), env.reward()), ((4, 4), &[1.0; 4][..]));
+//! # Ok::<(), rederive_env::UnknownEnv>(())
+//! ```
+//!
+//! | ID | options, after `?` and separated by `&` |
+//! |---|---|
+//! | `CartPole-v1`, `MountainCar-v0`, `MountainCarContinuous-v0`, `Acrobot-v1`, `Pendulum-v1` | |
+//! | `FrozenLake-v1`, `FrozenLake8x8-v1` | `map=4x4`, `8x8` or rows such as `SFF/FHG`; `slippery=false`; `success_rate=0.8` |
+//! | `CliffWalking-v1` | `slippery=true` |
+//! | `Taxi-v3` (also `Taxi-v4`) | |
+//! | `Blackjack-v1` | `sab=false`, `natural=true` |
+//! | `GridWorld-v0` (also `GridWorld`) | `map=...+/.#.-/S...`, `noise=0.2`, `living_reward=-0.04` |
+//! | all | `max_steps=200` in place of the ID's own limit |
+//!
 //! There are two ways to write an environment, and both give an [`Env`] and a [`VecEnv`]:
 //!
 //! - [`Dynamics`]: a few real numbers as the state, a step without chance. [`Batch`] turns it into vector code.

@@ -17,7 +17,7 @@ pub(crate) struct SavedVec {
 }
 
 impl SavedVec {
-    pub fn new(
+    pub fn write(
         id: &str,
         envs: Vec<Value>,
         obs: ndarray::ArrayView2<'_, f32>,

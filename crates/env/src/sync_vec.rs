@@ -148,7 +148,7 @@ impl<E: Env> VecEnv for SyncVec<E> {
 
     fn save(&self) -> Value {
         let envs = self.envs.iter().map(Env::save).collect();
-        SavedVec::new(&self.id, envs, self.obs.view(), &self.reset_rng, &self.step_rng)
+        SavedVec::write(&self.id, envs, self.obs.view(), &self.reset_rng, &self.step_rng)
     }
 
     fn load(&mut self, state: &Value) -> Result<(), StateError> {
