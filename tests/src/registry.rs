@@ -31,3 +31,22 @@ pub fn verify(pattern: &str, cases: u32, seed: u64, mut each: impl FnMut(Outcome
     }
     matching.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_selects_by_id_or_property_in_the_ledgers_order() {
+        let mut names = Vec::new();
+        let count = verify("return.recursion::", 2, 1, |outcome| {
+            assert!(outcome.passed, "{:?}", outcome.failure);
+            names.push(format!("{}::{}", outcome.id, outcome.property));
+        });
+        assert!(count == names.len() && count > 1);
+        assert!(names.iter().all(|name| name.starts_with("return.recursion::")));
+        assert_eq!(verify("no such check", 1, 0, |_| ()), 0);
+        let order: Vec<_> = registry().iter().map(|check| equations::position(check.id)).collect();
+        assert!(order.is_sorted() && order.iter().all(Option::is_some));
+    }
+}
