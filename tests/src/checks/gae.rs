@@ -654,16 +654,16 @@ fn small_continuing() -> impl Strategy<Value = (Mdp, Policy, usize, Vec<f64>, f6
 }
 
 /// Every path of `steps` steps as one column of a rollout.
-struct Paths {
-    prob: Vec<f64>,
-    states: Vec<Vec<usize>>,
+pub(super) struct Paths {
+    pub(super) prob: Vec<f64>,
+    pub(super) states: Vec<Vec<usize>>,
     actions: Vec<Vec<usize>>,
     reward: Array2<f64>,
 }
 
 impl Paths {
     /// All paths from the first state's law, or from `start`.
-    fn new(mdp: &Mdp, policy: &Policy, steps: usize, start: Option<usize>) -> Self {
+    pub(super) fn new(mdp: &Mdp, policy: &Policy, steps: usize, start: Option<usize>) -> Self {
         let mut paths =
             Paths { prob: vec![], states: vec![], actions: vec![], reward: Array2::zeros((0, 0)) };
         let mut rewards: Vec<f64> = Vec::new();
@@ -697,7 +697,7 @@ impl Paths {
     }
 
     /// Estimates with `value(t, s)`; all paths end as `last` after their last step.
-    fn estimate(
+    pub(super) fn estimate(
         &self,
         value: impl Fn(usize, usize) -> f64,
         last: End,
@@ -741,7 +741,7 @@ fn bias_enumerated(
     for start in 0..mdp.states() {
         let paths = Paths::new(&mdp, &policy, steps, Some(start));
         let (advantage, _) = paths.estimate(|_, s| value[s], End::Truncated, mdp.gamma, lambda);
-        for a in 0..mdp.actions() {
+        for (a, q) in q[start].iter().enumerate() {
             let Some(mean) = paths.mean(|n| paths.actions[n][0] == a, |n| advantage[[0, n]]) else {
                 continue;
             };
@@ -752,7 +752,7 @@ fn bias_enumerated(
                 bias += weight(lambda, k, steps) * mdp.gamma.powi(k as i32) * reached;
                 ahead = spread(&rows, &ahead);
             }
-            worst.solved(mean - (q[start][a] - exact[start]), bias, mdp.gamma);
+            worst.solved(mean - (q - exact[start]), bias, mdp.gamma);
         }
     }
     worst.done()

@@ -112,34 +112,45 @@ fn smooth(
     })
 }
 
+/// One row through a network of layers `act(x W + b)`, the last without activation, with one loop per sum; `seen` is shown
+/// every hidden pre-activation.
+pub(super) fn plain_forward(
+    sizes: &[usize],
+    activation: Activation,
+    params: &[f64],
+    x: &[f64],
+    mut seen: impl FnMut(f64),
+) -> Vec<f64> {
+    let mut h = x.to_vec();
+    let mut at = 0;
+    for (l, pair) in sizes.windows(2).enumerate() {
+        let (w, b) = params[at..].split_at(pair[0] * pair[1]);
+        at += pair[0] * pair[1] + pair[1];
+        h = (0..pair[1])
+            .map(|o| {
+                let z = b[o] + (0..pair[0]).map(|i| h[i] * w[i * pair[1] + o]).sum::<f64>();
+                if l + 2 == sizes.len() {
+                    return z;
+                }
+                seen(z);
+                match activation {
+                    Activation::Tanh => z.tanh(),
+                    Activation::Relu => z.max(0.0),
+                    Activation::Identity => z,
+                }
+            })
+            .collect();
+    }
+    h
+}
+
 impl Network {
     /// The outputs row by row with one loop per sum; `seen` is shown every hidden pre-activation.
     fn plain(&self, params: &[f64], mut seen: impl FnMut(f64)) -> Vec<f64> {
-        let mut outputs = Vec::new();
-        for row in self.x.rows() {
-            let mut h = row.to_vec();
-            let mut at = 0;
-            for (l, pair) in self.sizes.windows(2).enumerate() {
-                let (w, b) = params[at..].split_at(pair[0] * pair[1]);
-                at += pair[0] * pair[1] + pair[1];
-                h = (0..pair[1])
-                    .map(|o| {
-                        let z = b[o] + (0..pair[0]).map(|i| h[i] * w[i * pair[1] + o]).sum::<f64>();
-                        if l + 2 == self.sizes.len() {
-                            return z;
-                        }
-                        seen(z);
-                        match self.activation {
-                            Activation::Tanh => z.tanh(),
-                            Activation::Relu => z.max(0.0),
-                            Activation::Identity => z,
-                        }
-                    })
-                    .collect();
-            }
-            outputs.extend(h);
-        }
-        outputs
+        let row = |row: ndarray::ArrayView1<'_, f64>| {
+            plain_forward(&self.sizes, self.activation, params, &row.to_vec(), &mut seen)
+        };
+        self.x.rows().into_iter().flat_map(row).collect()
     }
 
     /// The loss whose gradient at the outputs is `d_out`.
@@ -190,7 +201,7 @@ fn mlp_definition(net: Network) -> Result<f64, String> {
     let mut ws = mlp.workspace(1);
     for (row, want) in net.x.rows().into_iter().zip(y.rows()) {
         let one = row.to_owned().insert_axis(ndarray::Axis(0));
-        worst.all(&mlp.forward(&net.params, &one, &mut ws), &want);
+        worst.all(mlp.forward(&net.params, &one, &mut ws), want);
     }
     worst.done()
 }
