@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains every tuned PPO configuration with several seeds, evaluates the agents, and writes the tables of the book.
+"""Trains every tuned PPO configuration with several seeds, evaluates the agents, and writes the tables of the book and the README.
 
     python3 benches/returns.py [--seeds 5] [--only ENV] [--out book/measured]
 
@@ -142,10 +142,20 @@ def main():
         "process": process_figures(binary),
     }
     (args.out / "returns.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "returns.md").write_text(markdown(result, args.seeds))
+    table = markdown(result, args.seeds)
+    (args.out / "returns.md").write_text(table)
+    if not args.only:
+        insert(ROOT / "README.md", "returns", table)
     if not args.only or args.only == "CartPole-v1":
         folders = [str(f) for f in sorted((runs_folder / "CartPole-v1").iterdir()) if f.is_dir()]
         subprocess.run([binary, "plot", *folders, "--out", str(args.out / "cart-pole.svg")], cwd=ROOT, check=True)
+
+
+def insert(path, name, text):
+    """Replaces what stands between the two comments called `name`."""
+    before, rest = path.read_text().split(f"<!-- {name} -->\n")
+    after = rest.split(f"<!-- /{name} -->")[1]
+    path.write_text(f"{before}<!-- {name} -->\n{text}<!-- /{name} -->{after}")
 
 
 def markdown(result, seeds):
