@@ -89,6 +89,8 @@ pub struct Collector {
     /// Features after the last step, then those of the true successors at truncations.
     tail: Array2<f32>,
     truncated: Vec<(usize, usize)>,
+    /// The features of one observation.
+    one: Vec<f32>,
     tail_value: Vec<f32>,
     /// Whether the observations after the reset have been taken into account.
     started: bool,
@@ -114,6 +116,7 @@ impl Collector {
         };
         Collector {
             tail: Array2::zeros((2 * n, space.features())),
+            one: vec![0.0; space.features()],
             observation_space: space,
             action_bounds,
             gamma,
@@ -243,10 +246,9 @@ impl Collector {
     /// Takes the present observations into account, where normalisation is on.
     fn observe(&mut self, env: &dyn VecEnv) {
         if let Some(normalizer) = &mut self.obs_normalizer {
-            let mut features = vec![0.0; self.observation_space.features()];
             for row in env.obs().rows() {
-                self.observation_space.encode(row.as_slice().expect("rows are contiguous"), &mut features);
-                normalizer.observe(&features);
+                self.observation_space.encode(row.as_slice().expect("rows are contiguous"), &mut self.one);
+                normalizer.observe(&self.one);
             }
         }
     }
