@@ -3,7 +3,7 @@
 //! A sample `x ~ pi` enters by its log-ratio `log r = log q(x) - log pi(x)`: the other policy over the one that was sampled.
 //! For PPO's `KL(old || new)` that is `log_prob - old_log_prob`, since the samples are the old policy's.
 
-use crate::sum::sums;
+use crate::sum::{BLOCK, Sums};
 use crate::{Real, multiversion};
 
 /// `-log r`: unbiased for `KL(pi || q)`, of either sign on a sample.
@@ -127,15 +127,26 @@ pub struct ApproxKl<F> {
     pub k3: F,
 }
 
+/// At most `BLOCK` samples: their terms of the two sums.
+#[inline(always)]
+fn approx_kl_block<F: Real>(log_prob: &[F], old_log_prob: &[F], Sums([k1, k3]): &mut Sums<F, 2>) {
+    let n = log_prob.len().min(BLOCK);
+    let (log_prob, old_log_prob) = (&log_prob[..n], &old_log_prob[..n]);
+    for i in 0..n {
+        let log_ratio = log_prob[i] - old_log_prob[i];
+        k1[i] -= log_ratio;
+        k3[i] += exp_minus_tangent(log_ratio, log_ratio.vexp());
+    }
+}
+
 multiversion! {
     fn approx_kl_body<F: Real>(log_prob: &[F], old_log_prob: &[F]) -> ApproxKl<F> {
-        let n = log_prob.len();
-        let old_log_prob = &old_log_prob[..n];
-        let [k1, k3] = sums(n, |i| {
-            let log_ratio = log_prob[i] - old_log_prob[i];
-            [-log_ratio, exp_minus_tangent(log_ratio, log_ratio.vexp())]
-        });
-        let scale = F::one() / F::of(n as f64);
+        let mut sums = Sums::<F, 2>::new();
+        for (new, old) in log_prob.chunks(BLOCK).zip(old_log_prob.chunks(BLOCK)) {
+            approx_kl_block(new, old, &mut sums);
+        }
+        let [k1, k3] = sums.totals();
+        let scale = F::one() / F::of(log_prob.len() as f64);
         ApproxKl { k1: scale * k1, k3: scale * k3 }
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! Arrays are time-major `[T,N]`; the bootstrap rule is the one of [`crate::returns`].
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "x86_64")]
+use crate::dispatch::level;
 use crate::returns::{bootstrap, discounted, same_shape};
 use crate::{End, Real, multiversion};
 use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis};
@@ -109,7 +114,7 @@ multiversion! {
 }
 
 /// Up to this many columns the chain stays in registers; above, whole rows stream through memory.
-const NARROW: usize = 32;
+const NARROW: usize = 64;
 
 /// Advantages and value targets of a rollout, in one backward pass.
 ///
@@ -142,7 +147,7 @@ pub fn gae<F: Real>(
 
 /// [`gae`] on up to `threads` threads, each with a block of environments; the result is the same bit for bit.
 ///
-/// Threads are started for the call, so this pays only for millions of steps; small arrays stay on the calling thread.
+/// Threads are started for the call, so this pays only for large rollouts; small ones stay on the calling thread.
 ///
 /// # Panics
 /// If two shapes differ.
@@ -168,13 +173,6 @@ pub fn gae_threads<F: Real>(
         return;
     }
     let decay = gamma * gae_lambda;
-    if envs <= NARROW
-        && let (Some(r), Some(v), Some(nv)) = (reward.as_slice(), value.as_slice(), next_value.as_slice())
-        && let (Some(e), Some(a), Some(g)) =
-            (end.as_slice(), advantage.as_slice_mut(), return_.as_slice_mut())
-    {
-        return narrow(envs, r, v, nv, e, gamma, decay, a, g);
-    }
     let mut job = Job {
         reward: reward.view(),
         value: value.view(),
@@ -184,23 +182,28 @@ pub fn gae_threads<F: Real>(
         return_: return_.view_mut(),
     };
     let threads = threads.min(steps * envs / PER_THREAD).max(1);
+    let stream = steps * envs >= STREAMED;
     if threads == 1 {
-        return wide(&mut job, gamma, decay);
+        return job.run(gamma, decay, stream);
     }
     std::thread::scope(|scope| {
         for left in (1..threads).rev() {
             // Multiples of 16 columns keep the blocks on cache lines of their own.
             let block = (job.reward.ncols() / (left + 1)).next_multiple_of(16);
             let (mut first, rest) = job.split(block);
-            scope.spawn(move || wide(&mut first, gamma, decay));
+            scope.spawn(move || first.run(gamma, decay, stream));
             job = rest;
         }
-        wide(&mut job, gamma, decay);
+        job.run(gamma, decay, stream);
     });
 }
 
 /// A thread gets at least this many steps, or starting it costs more than it saves.
 const PER_THREAD: usize = 1 << 18;
+
+/// From this many steps on, the outputs of `f32` are stored past the caches. Below, whoever reads them next would pay more than
+/// was saved.
+const STREAMED: usize = 1 << 21;
 
 /// A block of columns.
 struct Job<'a, F> {
@@ -213,6 +216,76 @@ struct Job<'a, F> {
 }
 
 impl<F: Real> Job<'_, F> {
+    fn run(&mut self, gamma: F, decay: F, stream: bool) {
+        #[cfg(target_arch = "x86_64")]
+        if self.run_f32(gamma, decay, stream) {
+            return;
+        }
+        let _ = stream; // only the vector code has such stores
+        if self.reward.ncols() <= NARROW && self.narrow(gamma, decay) {
+            return;
+        }
+        wide(self, gamma, decay);
+    }
+
+    /// The vector code, if `F` is `f32`, the CPU has the instructions and the columns of every array are contiguous.
+    #[cfg(target_arch = "x86_64")]
+    fn run_f32(&mut self, gamma: F, decay: F, stream: bool) -> bool {
+        use std::any::TypeId;
+        if TypeId::of::<F>() != TypeId::of::<f32>() {
+            return false;
+        }
+        let envs = self.reward.ncols();
+        let contiguous = |strides: &[isize]| strides[1] == 1 || envs == 1;
+        let strides = [
+            self.reward.strides(),
+            self.value.strides(),
+            self.next_value.strides(),
+            self.end.strides(),
+            self.advantage.strides(),
+            self.return_.strides(),
+        ];
+        if !strides.into_iter().all(contiguous) {
+            return false;
+        }
+        let input = |array: &ArrayView2<F>| x86::Rows {
+            first: array.as_ptr().cast::<f32>(),
+            stride: array.strides()[0],
+        };
+        let output = |array: &mut ArrayViewMut2<F>| x86::Rows {
+            stride: array.strides()[0],
+            first: array.as_mut_ptr().cast::<f32>(),
+        };
+        let block = x86::Block {
+            steps: self.reward.nrows(),
+            envs,
+            reward: input(&self.reward),
+            value: input(&self.value),
+            next_value: input(&self.next_value),
+            end: x86::Rows { first: self.end.as_ptr(), stride: self.end.strides()[0] },
+            advantage: output(&mut self.advantage),
+            return_: output(&mut self.return_),
+        };
+        // Exact: F is f32.
+        let (gamma, decay) = (gamma.to_f64() as f32, decay.to_f64() as f32);
+        // SAFETY: F is f32; all six views have the same shape and contiguous columns, the outputs are borrowed mutably, and
+        // the level is this CPU's.
+        unsafe { x86::run(level(), &block, gamma, decay, stream) }
+    }
+
+    /// A few columns at a time, if all arrays are contiguous.
+    fn narrow(&mut self, gamma: F, decay: F) -> bool {
+        let envs = self.reward.ncols();
+        if let (Some(r), Some(v)) = (self.reward.as_slice(), self.value.as_slice())
+            && let (Some(nv), Some(e)) = (self.next_value.as_slice(), self.end.as_slice())
+            && let (Some(a), Some(g)) = (self.advantage.as_slice_mut(), self.return_.as_slice_mut())
+        {
+            narrow(envs, r, v, nv, e, gamma, decay, a, g);
+            return true;
+        }
+        false
+    }
+
     fn split(self, columns: usize) -> (Self, Self) {
         let (reward, reward_) = self.reward.split_at(Axis(1), columns);
         let (value, value_) = self.value.split_at(Axis(1), columns);
@@ -424,8 +497,22 @@ mod tests {
         assert_eq!(g, &a + &value);
     }
 
+    type Rollout = (Array2<f32>, Array2<f32>, Array2<f32>, Array2<End>);
+
+    fn job<'a>(rollout: &'a Rollout, a: &'a mut Array2<f32>, g: &'a mut Array2<f32>) -> Job<'a, f32> {
+        let (reward, value, next_value, end) = rollout;
+        Job {
+            reward: reward.view(),
+            value: value.view(),
+            next_value: next_value.view(),
+            end: end.view(),
+            advantage: a.view_mut(),
+            return_: g.view_mut(),
+        }
+    }
+
     /// A rollout with every kind of end, from a multiplicative hash.
-    fn rollout(steps: usize, envs: usize) -> (Array2<f32>, Array2<f32>, Array2<f32>, Array2<End>) {
+    fn rollout(steps: usize, envs: usize) -> Rollout {
         let mut state = 1u32;
         let mut draw = || {
             state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
@@ -448,8 +535,9 @@ mod tests {
 
     #[test]
     fn every_path_gives_the_same_bits() {
-        for (steps, envs) in [(1, 1), (5, 3), (9, 8), (7, 31), (6, 33), (4, 100), (600, 1000)] {
-            let (reward, value, next_value, end) = rollout(steps, envs);
+        for (steps, envs) in [(1, 1), (5, 3), (9, 8), (7, 31), (6, 33), (4, 100), (600, 1000), (2, 4100)] {
+            let rollout = rollout(steps, envs);
+            let (reward, value, next_value, end) = &rollout;
             let (gamma, decay) = (0.99, 0.99 * 0.95);
             let mut plain = Array2::<f32>::zeros((steps, envs));
             for t in (0..steps).rev() {
@@ -475,23 +563,21 @@ mod tests {
                 );
                 let narrow_result = (a.clone(), g.clone());
                 a.fill(0.0);
-                let mut job = Job {
-                    reward: reward.view(),
-                    value: value.view(),
-                    next_value: next_value.view(),
-                    end: end.view(),
-                    advantage: a.view_mut(),
-                    return_: g.view_mut(),
-                };
-                wide(&mut job, gamma, decay);
-                [narrow_result, (a, g)]
+                wide(&mut job(&rollout, &mut a, &mut g), gamma, decay);
+                let wide_result = (a.clone(), g.clone());
+                a.fill(0.0);
+                job(&rollout, &mut a, &mut g).run(gamma, decay, false);
+                let cached_result = (a.clone(), g.clone());
+                a.fill(0.0);
+                job(&rollout, &mut a, &mut g).run(gamma, decay, true);
+                [narrow_result, wide_result, cached_result, (a, g)]
             });
-            let plain = (plain.clone(), &plain + &value);
+            let plain = (plain.clone(), &plain + value);
             assert!(results.iter().flatten().all(|result| *result == plain), "{steps} x {envs}");
             let (mut a, mut g) = (Array2::zeros((steps, envs)), Array2::zeros((steps, envs)));
             for threads in [1, 2, 3] {
                 a.fill(0.0);
-                gae_threads(threads, &reward, &value, &next_value, &end, gamma, 0.95, &mut a, &mut g);
+                gae_threads(threads, reward, value, next_value, end, gamma, 0.95, &mut a, &mut g);
                 assert_eq!((&a, &g), (&plain.0, &plain.1), "{threads} threads");
             }
         }

@@ -1,32 +1,70 @@
 //! Normalised advantages and the statistics of a batch.
 
-use crate::sum::sums;
+use crate::sum::{BLOCK, Sums};
 use crate::{Real, multiversion};
+
+/// The sum of `term` over the entries whose mask is true; a masked entry is not used, whatever it is.
+#[inline(always)]
+fn sum<F: Real>(x: &[F], mask: Option<&[bool]>, term: impl Fn(F) -> F) -> F {
+    let mut sums = Sums::new();
+    let Sums([sum]) = &mut sums;
+    match mask {
+        None => {
+            for x in x.chunks(BLOCK) {
+                for (sum, &x) in sum.iter_mut().zip(x) {
+                    *sum += term(x);
+                }
+            }
+        }
+        Some(mask) => {
+            for (x, mask) in x.chunks(BLOCK).zip(mask.chunks(BLOCK)) {
+                for ((sum, &x), &keep) in sum.iter_mut().zip(x).zip(mask) {
+                    *sum += if keep { term(x) } else { F::zero() };
+                }
+            }
+        }
+    }
+    let [total] = sums.totals();
+    total
+}
+
+/// The mean of the entries that count, and one over their standard deviation plus `eps`.
+// ANCHOR: ppo.adv-norm
+#[inline(always)]
+fn mean_and_scale<F: Real>(advantage: &[F], mask: Option<&[bool]>, count: usize, eps: F) -> (F, F) {
+    let share = F::one() / F::of(count as f64);
+    let mean = sum(advantage, mask, |a| a) * share;
+    let variance = sum(advantage, mask, |a| (a - mean) * (a - mean)) * share;
+    (mean, F::one() / (variance.sqrt() + eps))
+}
 
 multiversion! {
     fn advantages_body<F: Real>(advantage: &mut [F], eps: F) {
-        let n = advantage.len();
         let first = advantage[0];
-        // A NaN differs from the first entry too and stays visible.
-        if advantage.iter().fold(true, |equal, &a| equal & (a == first)) {
-            advantage.fill(F::zero());
-            return;
-        }
-        let scale = F::one() / F::of(n as f64);
-        // ANCHOR: ppo.adv-norm
-        let [sum] = sums(n, |i| [advantage[i]]);
-        let mean = sum * scale;
-        let [sum] = sums(n, |i| {
-            let centred = advantage[i] - mean;
-            [centred * centred]
-        });
-        let over_std = F::one() / ((sum * scale).sqrt() + eps);
+        // A NaN differs from the first entry too, and stays visible.
+        let differ = advantage.iter().fold(false, |differ, &a| differ | (a != first));
+        let (mean, scale) = mean_and_scale(advantage, None, advantage.len(), eps);
         for a in advantage.iter_mut() {
-            *a = (*a - mean) * over_std;
+            *a = if differ { (*a - mean) * scale } else { F::zero() };
         }
-        // ANCHOR_END: ppo.adv-norm
     }
 }
+
+multiversion! {
+    fn masked_body<F: Real>(advantage: &mut [F], mask: &[bool], first: usize, eps: F) {
+        let mask = &mask[..advantage.len()];
+        let first = advantage[first];
+        let kept = advantage.iter().zip(mask);
+        let differ = kept.fold(false, |differ, (&a, &keep)| differ | (keep & (a != first)));
+        let count = mask.iter().map(|&keep| usize::from(keep)).sum();
+        let (mean, scale) = mean_and_scale(advantage, Some(mask), count, eps);
+        for (a, &keep) in advantage.iter_mut().zip(mask) {
+            let normalised = if differ { (*a - mean) * scale } else { F::zero() };
+            *a = if keep { normalised } else { *a };
+        }
+    }
+}
+// ANCHOR_END: ppo.adv-norm
 
 /// Centres and scales a batch of advantages in place.
 ///
@@ -58,23 +96,8 @@ pub fn masked<F: Real>(advantage: &mut [F], mask: &[bool], eps: F) {
         advantage.len(),
         mask.len()
     );
-    let Some(first) = mask.iter().position(|&m| m) else { return };
-    let first = advantage[first];
-    let n = mask.iter().filter(|&&m| m).count();
-    if advantage.iter().zip(mask).all(|(&a, &m)| !m || a == first) {
-        for (a, _) in advantage.iter_mut().zip(mask).filter(|(_, m)| **m) {
-            *a = F::zero();
-        }
-        return;
-    }
-    let kept = |i: usize, x: F| if mask[i] { x } else { F::zero() };
-    let scale = F::one() / F::of(n as f64);
-    let [sum] = sums(mask.len(), |i| [kept(i, advantage[i])]);
-    let mean = sum * scale;
-    let [sum] = sums(mask.len(), |i| [kept(i, (advantage[i] - mean) * (advantage[i] - mean))]);
-    let over_std = F::one() / ((sum * scale).sqrt() + eps);
-    for (a, _) in advantage.iter_mut().zip(mask).filter(|(_, m)| **m) {
-        *a = (*a - mean) * over_std;
+    if let Some(first) = mask.iter().position(|&keep| keep) {
+        masked_body(advantage, mask, first, eps);
     }
 }
 

@@ -2,39 +2,35 @@
 
 use crate::Real;
 
-/// The sums of `K` terms over `i = 0, ..., n - 1`, each in sixteen partial sums: term `i` goes to lane `i mod 16`, and the
-/// lanes are added in halves.
+/// A loop over a batch goes block by block of this many entries.
+pub(crate) const BLOCK: usize = 64;
+
+/// `K` running sums over a batch, each in [`BLOCK`] partial sums: entry `i` goes to partial sum `i mod BLOCK`.
 ///
-/// The order depends on nothing but `n`, so a sum has the same bits on every CPU, and its rounding error grows with `n / 16`
-/// where that of a running sum grows with `n`.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // the lane is an index into n too
-pub(crate) fn sums<F: Real, const K: usize>(n: usize, mut term: impl FnMut(usize) -> [F; K]) -> [F; K] {
-    let mut lanes = [[F::zero(); 16]; K];
-    let whole = n - n % 16;
-    let mut at = 0;
-    while at < whole {
-        for lane in 0..16 {
-            let terms = term(at + lane);
-            for k in 0..K {
-                lanes[k][lane] += terms[k];
-            }
-        }
-        at += 16;
+/// The loops that add to them have no dependence between entries, so the compiler vectorises them. The order of summation
+/// depends on nothing but the length: a sum has the same bits on every CPU, and its rounding error grows with `n / BLOCK` where
+/// that of a single running sum grows with `n`.
+pub(crate) struct Sums<F, const K: usize>(pub(crate) [[F; BLOCK]; K]);
+
+impl<F: Real, const K: usize> Sums<F, K> {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Sums([[F::zero(); BLOCK]; K])
     }
-    for i in whole..n {
-        let terms = term(i);
-        for k in 0..K {
-            lanes[k][i - whole] += terms[k];
-        }
-    }
-    lanes.map(|mut lanes| {
-        for half in [8, 4, 2, 1] {
-            for lane in 0..half {
-                let upper = lanes[lane + half];
-                lanes[lane] += upper;
+
+    /// The `K` sums: halves are added to halves.
+    #[inline(always)]
+    pub(crate) fn totals(self) -> [F; K] {
+        self.0.map(|mut partial| {
+            let mut half = BLOCK / 2;
+            while half > 0 {
+                let (low, high) = partial.split_at_mut(half);
+                for (low, high) in low.iter_mut().zip(&*high) {
+                    *low += *high;
+                }
+                half /= 2;
             }
-        }
-        lanes[0]
-    })
+            partial[0]
+        })
+    }
 }

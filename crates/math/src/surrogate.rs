@@ -5,7 +5,7 @@
 //! are constants. The batch forms average over the batch; their gradient is that of the mean loss with respect to `log_prob`.
 
 use crate::estimators::exp_minus_tangent;
-use crate::sum::sums;
+use crate::sum::{BLOCK, Sums};
 use crate::{Real, multiversion};
 
 /// The probability ratio of the trained to the acting policy.
@@ -88,28 +88,46 @@ pub struct ClipStats<F> {
     pub approx_kl_k1: F,
 }
 
+/// At most `BLOCK` samples: their gradients, and their terms of the five sums.
+#[inline(always)]
+fn clip_block<F: Real>(
+    log_prob: &[F],
+    old_log_prob: &[F],
+    advantage: &[F],
+    clip_eps: F,
+    scale: F,
+    d_log_prob: &mut [F],
+    Sums([objective, outside, flat, k3, k1]): &mut Sums<F, 5>,
+) {
+    let n = log_prob.len().min(BLOCK);
+    let (log_prob, old_log_prob, advantage) = (&log_prob[..n], &old_log_prob[..n], &advantage[..n]);
+    let d_log_prob = &mut d_log_prob[..n];
+    let one_if = |condition: bool| if condition { F::one() } else { F::zero() };
+    for i in 0..n {
+        let log_ratio = log_prob[i] - old_log_prob[i];
+        let ratio = log_ratio.vexp();
+        // A select: the ratio of a flat sample may be infinite.
+        let is_flat = is_flat(ratio, advantage[i], clip_eps);
+        d_log_prob[i] = if is_flat { F::zero() } else { -scale * (ratio * advantage[i]) };
+        objective[i] += clip(ratio, advantage[i], clip_eps);
+        outside[i] += one_if((ratio - F::one()).abs() > clip_eps);
+        flat[i] += one_if(is_flat);
+        k3[i] += exp_minus_tangent(log_ratio, ratio);
+        k1[i] -= log_ratio;
+    }
+}
+
 multiversion! {
     fn clip_loss_body<F: Real>(
         log_prob: &[F], old_log_prob: &[F], advantage: &[F], clip_eps: F, d_log_prob: &mut [F],
     ) -> ClipStats<F> {
-        let n = log_prob.len();
-        let (old_log_prob, advantage, d_log_prob) = (&old_log_prob[..n], &advantage[..n], &mut d_log_prob[..n]);
-        let scale = F::one() / F::of(n as f64);
-        let one_if = |condition: bool| if condition { F::one() } else { F::zero() };
-        let [objective, outside, flat, k3, k1] = sums(n, |i| {
-            let log_ratio = log_prob[i] - old_log_prob[i];
-            let ratio = log_ratio.vexp();
-            // A select: the ratio of a flat sample may be infinite.
-            let flat = is_flat(ratio, advantage[i], clip_eps);
-            d_log_prob[i] = if flat { F::zero() } else { -scale * (ratio * advantage[i]) };
-            [
-                clip(ratio, advantage[i], clip_eps),
-                one_if((ratio - F::one()).abs() > clip_eps),
-                one_if(flat),
-                exp_minus_tangent(log_ratio, ratio),
-                -log_ratio,
-            ]
-        });
+        let scale = F::one() / F::of(log_prob.len() as f64);
+        let mut sums = Sums::<F, 5>::new();
+        let batch = log_prob.chunks(BLOCK).zip(old_log_prob.chunks(BLOCK)).zip(advantage.chunks(BLOCK));
+        for (((new, old), advantage), d) in batch.zip(d_log_prob.chunks_mut(BLOCK)) {
+            clip_block(new, old, advantage, clip_eps, scale, d, &mut sums);
+        }
+        let [objective, outside, flat, k3, k1] = sums.totals();
         ClipStats {
             loss: -scale * objective,
             clip_fraction: scale * outside,
@@ -241,31 +259,51 @@ pub struct PenaltyStats<F> {
     pub kl: F,
 }
 
-macro_rules! penalty_body {
-    ($name:ident, $direction:expr) => {
-        multiversion! {
-            fn $name<F: Real>(
-                log_prob: &[F], old_log_prob: &[F], advantage: &[F], beta: F, d_log_prob: &mut [F],
-            ) -> PenaltyStats<F> {
-                let n = log_prob.len();
-                let (old_log_prob, advantage) = (&old_log_prob[..n], &advantage[..n]);
-                let d_log_prob = &mut d_log_prob[..n];
-                let scale = F::one() / F::of(n as f64);
-                let [objective, kl] = sums(n, |i| {
-                    let log_ratio = log_prob[i] - old_log_prob[i];
-                    let ratio = log_ratio.vexp();
-                    let pull = divergence_grad_at(log_ratio, ratio, $direction);
-                    d_log_prob[i] = -scale * (ratio * advantage[i] - beta * pull);
-                    [ratio * advantage[i], divergence_at(log_ratio, ratio, $direction)]
-                });
-                let kl = scale * kl;
-                PenaltyStats { loss: beta * kl - scale * objective, kl }
+/// At most `BLOCK` samples: their gradients, and their terms of the two sums.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn penalty_block<F: Real>(
+    log_prob: &[F],
+    old_log_prob: &[F],
+    advantage: &[F],
+    beta: F,
+    direction: Direction,
+    scale: F,
+    d_log_prob: &mut [F],
+    Sums([objective, kl]): &mut Sums<F, 2>,
+) {
+    let n = log_prob.len().min(BLOCK);
+    let (log_prob, old_log_prob, advantage) = (&log_prob[..n], &old_log_prob[..n], &advantage[..n]);
+    let d_log_prob = &mut d_log_prob[..n];
+    for i in 0..n {
+        let log_ratio = log_prob[i] - old_log_prob[i];
+        let ratio = log_ratio.vexp();
+        let pull = divergence_grad_at(log_ratio, ratio, direction);
+        d_log_prob[i] = -scale * (ratio * advantage[i] - beta * pull);
+        objective[i] += ratio * advantage[i];
+        kl[i] += divergence_at(log_ratio, ratio, direction);
+    }
+}
+
+multiversion! {
+    fn penalty_body<F: Real>(
+        log_prob: &[F], old_log_prob: &[F], advantage: &[F], beta: F, direction: Direction, d_log_prob: &mut [F],
+    ) -> PenaltyStats<F> {
+        let scale = F::one() / F::of(log_prob.len() as f64);
+        let mut sums = Sums::<F, 2>::new();
+        let batch = log_prob.chunks(BLOCK).zip(old_log_prob.chunks(BLOCK)).zip(advantage.chunks(BLOCK));
+        for (((new, old), advantage), d) in batch.zip(d_log_prob.chunks_mut(BLOCK)) {
+            // The direction is a constant in each loop.
+            match direction {
+                Direction::OldNew => penalty_block(new, old, advantage, beta, Direction::OldNew, scale, d, &mut sums),
+                Direction::NewOld => penalty_block(new, old, advantage, beta, Direction::NewOld, scale, d, &mut sums),
             }
         }
-    };
+        let [objective, kl] = sums.totals();
+        let kl = scale * kl;
+        PenaltyStats { loss: beta * kl - scale * objective, kl }
+    }
 }
-penalty_body!(penalty_old_new, Direction::OldNew);
-penalty_body!(penalty_new_old, Direction::NewOld);
 
 /// The penalised loss of a batch, its gradient and the measured divergence, in one pass.
 ///
@@ -291,10 +329,7 @@ pub fn penalty_loss<F: Real>(
     if log_prob.is_empty() {
         return PenaltyStats::default();
     }
-    match direction {
-        Direction::OldNew => penalty_old_new(log_prob, old_log_prob, advantage, beta, d_log_prob),
-        Direction::NewOld => penalty_new_old(log_prob, old_log_prob, advantage, beta, d_log_prob),
-    }
+    penalty_body(log_prob, old_log_prob, advantage, beta, direction, d_log_prob)
 }
 
 /// The penalised objective of one state, exactly: `sum_a pi(a) A(a) - beta KL`, with both policies as probabilities.

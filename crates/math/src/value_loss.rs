@@ -3,7 +3,7 @@
 //! Both losses carry the factor 1/2 (`vf = 1/2 mean (V - y)^2`), so that one `vf_coef` fits either; libraries that leave the
 //! half out reach the same loss with half the coefficient. Targets are constants: no derivative flows through them.
 
-use crate::sum::sums;
+use crate::sum::{BLOCK, Sums};
 use crate::{Real, multiversion};
 
 #[track_caller]
@@ -11,21 +11,37 @@ fn same_length<A, B>(reference: &str, a: &[A], other: &str, b: &[B]) {
     assert!(a.len() == b.len(), "{reference} has {} entries but {other} has {}", a.len(), b.len());
 }
 
-multiversion! {
-    fn mse_body<F: Real>(value: &[F], target: &[F], d_value: &mut [F]) -> F {
-        let n = value.len();
-        let (target, d_value) = (&target[..n], &mut d_value[..n]);
-        let scale = F::one() / F::of(n as f64);
-        // ANCHOR: ppo.value-loss
-        let [sum] = sums(n, |i| {
-            let error = value[i] - target[i];
-            d_value[i] = scale * error;
-            [error * error]
-        });
-        F::of(0.5) * scale * sum
-        // ANCHOR_END: ppo.value-loss
+/// At most `BLOCK` samples: their gradients, and their squares.
+// ANCHOR: ppo.value-loss
+#[inline(always)]
+fn mse_block<F: Real>(
+    value: &[F],
+    target: &[F],
+    scale: F,
+    d_value: &mut [F],
+    Sums([square]): &mut Sums<F, 1>,
+) {
+    let n = value.len().min(BLOCK);
+    let (value, target, d_value) = (&value[..n], &target[..n], &mut d_value[..n]);
+    for i in 0..n {
+        let error = value[i] - target[i];
+        d_value[i] = scale * error;
+        square[i] += error * error;
     }
 }
+
+multiversion! {
+    fn mse_body<F: Real>(value: &[F], target: &[F], d_value: &mut [F]) -> F {
+        let scale = F::one() / F::of(value.len() as f64);
+        let mut sums = Sums::new();
+        for ((v, y), d) in value.chunks(BLOCK).zip(target.chunks(BLOCK)).zip(d_value.chunks_mut(BLOCK)) {
+            mse_block(v, y, scale, d, &mut sums);
+        }
+        let [square] = sums.totals();
+        F::of(0.5) * scale * square
+    }
+}
+// ANCHOR_END: ppo.value-loss
 
 /// Half the mean squared error of a value function, and its gradient.
 ///
@@ -46,23 +62,42 @@ pub fn mse<F: Real>(value: &[F], target: &[F], d_value: &mut [F]) -> F {
     if value.is_empty() { F::zero() } else { mse_body(value, target, d_value) }
 }
 
+/// At most `BLOCK` samples: their gradients, and the larger of their squares.
+#[inline(always)]
+fn clipped_block<F: Real>(
+    value: &[F],
+    old_value: &[F],
+    target: &[F],
+    clip_eps: F,
+    scale: F,
+    d_value: &mut [F],
+    Sums([larger]): &mut Sums<F, 1>,
+) {
+    let n = value.len().min(BLOCK);
+    let (value, old_value, target, d_value) = (&value[..n], &old_value[..n], &target[..n], &mut d_value[..n]);
+    for i in 0..n {
+        let moved = value[i] - old_value[i];
+        let bound = if moved > F::zero() { clip_eps } else { -clip_eps };
+        let error = value[i] - target[i];
+        let clipped = old_value[i] + bound - target[i];
+        let (square, clipped_square) = (error * error, clipped * clipped);
+        // Inside the interval both squares are the plain one.
+        let flat = (moved.abs() > clip_eps) & (clipped_square > square);
+        d_value[i] = if flat { F::zero() } else { scale * error };
+        larger[i] += if flat { clipped_square } else { square };
+    }
+}
+
 multiversion! {
     fn clipped_body<F: Real>(value: &[F], old_value: &[F], target: &[F], clip_eps: F, d_value: &mut [F]) -> F {
-        let n = value.len();
-        let (old_value, target, d_value) = (&old_value[..n], &target[..n], &mut d_value[..n]);
-        let scale = F::one() / F::of(n as f64);
-        let [sum] = sums(n, |i| {
-            let moved = value[i] - old_value[i];
-            let inside = if moved > clip_eps { clip_eps } else if moved < -clip_eps { -clip_eps } else { moved };
-            let error = value[i] - target[i];
-            let clipped = old_value[i] + inside - target[i];
-            let (square, clipped_square) = (error * error, clipped * clipped);
-            // Inside the interval the clipped square is the plain one up to rounding: the slope is the plain one.
-            let flat = moved.abs() > clip_eps && clipped_square > square;
-            d_value[i] = if flat { F::zero() } else { scale * error };
-            [if flat { clipped_square } else { square }]
-        });
-        F::of(0.5) * scale * sum
+        let scale = F::one() / F::of(value.len() as f64);
+        let mut sums = Sums::new();
+        let batch = value.chunks(BLOCK).zip(old_value.chunks(BLOCK)).zip(target.chunks(BLOCK));
+        for (((v, old), y), d) in batch.zip(d_value.chunks_mut(BLOCK)) {
+            clipped_block(v, old, y, clip_eps, scale, d, &mut sums);
+        }
+        let [larger] = sums.totals();
+        F::of(0.5) * scale * larger
     }
 }
 
