@@ -27,12 +27,14 @@ pub struct Book {
     pub equations: BTreeMap<String, Place>,
     /// The source files that chapters link to.
     pub sources: BTreeSet<String>,
+    /// The measured pictures that chapters show.
+    pub pictures: BTreeSet<String>,
 }
 
 impl Book {
     /// A book without chapters.
     pub fn new(root: PathBuf, ledger: Ledger) -> Self {
-        Book { root, ledger, equations: BTreeMap::new(), sources: BTreeSet::new() }
+        Book { root, ledger, equations: BTreeMap::new(), sources: BTreeSet::new(), pictures: BTreeSet::new() }
     }
 
     /// Numbers the equations of a chapter. Every chapter goes through here before any is rendered.
@@ -192,19 +194,21 @@ impl Chapter<'_> {
         ))
     }
 
-    /// A Markdown file of results, or a visible gap.
-    fn measured(&mut self, file: &str) -> Result<String, String> {
-        match fs::read_to_string(self.book.root.join("book/measured").join(file)) {
-            Ok(markdown) => {
-                let rendered = text::rewrite(&markdown, self)
-                    .map_err(|p| format!("{file}, line {}: {}", p.line, p.message))?;
-                Ok(rendered.trim_end().to_owned())
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Ok(unmeasured(&format!("book/measured/{file}")))
-            }
-            Err(e) => Err(format!("book/measured/{file}: {e}")),
+    /// `FILE` or `FILE | TEXT`: a Markdown file of results, a picture with its alternative text, or a visible gap.
+    fn measured(&mut self, argument: &str) -> Result<String, String> {
+        let (file, text) = argument.split_once('|').map_or((argument, ""), |(f, t)| (f.trim(), t.trim()));
+        let path = self.book.root.join("book/measured").join(file);
+        if !path.exists() {
+            return Ok(unmeasured(&format!("book/measured/{file}")));
         }
+        if file.ends_with(".svg") {
+            self.book.pictures.insert(file.to_owned());
+            return Ok(format!("![{text}](measured/{file})"));
+        }
+        let markdown = fs::read_to_string(&path).map_err(|e| format!("book/measured/{file}: {e}"))?;
+        let rendered =
+            text::rewrite(&markdown, self).map_err(|p| format!("{file}, line {}: {}", p.line, p.message))?;
+        Ok(rendered.trim_end().to_owned())
     }
 
     /// Every measured property in one table.

@@ -83,6 +83,13 @@ fn build(root: &Path) -> Result<(), String> {
     let out = mdbook.build_dir_for("html");
     mdbook.build().map_err(|e| format!("{e:#}"))?;
     source::write_pages(root, &out, &book.sources)?;
+    for picture in &book.pictures {
+        let copy = || {
+            fs::create_dir_all(out.join("measured"))?;
+            fs::copy(folder.join("measured").join(picture), out.join("measured").join(picture))
+        };
+        copy().map_err(|e| format!("{picture}: {e}"))?;
+    }
     println!("{chapters} chapters, {} equations: {}", book.equations.len(), out.join("index.html").display());
     Ok(())
 }
