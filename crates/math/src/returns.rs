@@ -7,7 +7,7 @@
 //! behind a terminal state stays there.
 
 use crate::{End, Real, multiversion};
-use ndarray::{ArrayRef2, ArrayView2, Axis, s};
+use ndarray::{ArrayRef2, ArrayView2, s};
 
 /// Panics unless `other` has the shape of `reference`, naming both.
 #[track_caller]
@@ -54,21 +54,69 @@ fn return_step<F: Real>(reward: F, next_return: F, next_value: F, end: End, gamm
 }
 // ANCHOR_END: return.recursion
 
-multiversion! {
-    fn return_row<F: Real>(
-        reward: &[F], next_return: &[F], next_value: &[F], end: &[End], gamma: F, out: &mut [F]
-    ) {
-        let n = out.len();
-        let (reward, next_return) = (&reward[..n], &next_return[..n]);
-        let (next_value, end) = (&next_value[..n], &end[..n]);
-        for i in 0..n {
-            out[i] = return_step(reward[i], next_return[i], next_value[i], end[i], gamma);
+/// One pass backwards in time: `step(reward, next_return, next_value, end)` in every entry, where what follows the last row is its
+/// `next_value`.
+#[inline(always)]
+fn backwards<F: Real>(
+    reward: &ArrayRef2<F>,
+    next_value: &ArrayRef2<F>,
+    end: &ArrayRef2<End>,
+    out: &mut ArrayRef2<F>,
+    step: impl Fn(F, F, F, End) -> F,
+) {
+    let (steps, envs) = reward.dim();
+    if steps == 0 || envs == 0 {
+        return;
+    }
+    if let (Some(reward), Some(next_value), Some(end)) =
+        (reward.as_slice(), next_value.as_slice(), end.as_slice())
+        && let Some(out) = out.as_slice_mut()
+    {
+        for from in (0..steps).rev().map(|t| t * envs) {
+            let (now, after) = out[from..].split_at_mut(envs);
+            let next_value = &next_value[from..][..envs];
+            let after = if after.is_empty() { next_value } else { &after[..envs] };
+            one_row(&reward[from..], after, next_value, &end[from..], now, &step);
+        }
+        return;
+    }
+    for t in (0..steps).rev() {
+        for i in 0..envs {
+            let next_value = next_value[[t, i]];
+            let after = if t + 1 < steps { out[[t + 1, i]] } else { next_value };
+            out[[t, i]] = step(reward[[t, i]], after, next_value, end[[t, i]]);
         }
     }
 }
 
+/// A function of its own, so that the compiler knows that `now` overlaps nothing.
+#[inline(always)]
+fn one_row<F: Real>(
+    reward: &[F],
+    after: &[F],
+    next_value: &[F],
+    end: &[End],
+    now: &mut [F],
+    step: impl Fn(F, F, F, End) -> F,
+) {
+    let n = now.len();
+    let (reward, after, next_value, end) = (&reward[..n], &after[..n], &next_value[..n], &end[..n]);
+    for i in 0..n {
+        now[i] = step(reward[i], after[i], next_value[i], end[i]);
+    }
+}
+
 multiversion! {
-    fn return_row_in_place<F: Real>(reward: &[F], next_value: &[F], end: &[End], gamma: F, out: &mut [F]) {
+    fn discounted_body<F: Real>(
+        reward: &ArrayRef2<F>, next_value: &ArrayRef2<F>, end: &ArrayRef2<End>, gamma: F, out: &mut ArrayRef2<F>,
+    ) {
+        backwards(reward, next_value, end, out, |r, g, v, e| return_step(r, g, v, e, gamma));
+    }
+}
+
+multiversion! {
+    /// One row of a sum that runs backwards in place: `out` holds what follows.
+    fn return_row<F: Real>(reward: &[F], next_value: &[F], end: &[End], gamma: F, out: &mut [F]) {
         let n = out.len();
         let (reward, next_value, end) = (&reward[..n], &next_value[..n], &end[..n]);
         for i in 0..n {
@@ -98,23 +146,7 @@ pub fn discounted<F: Real>(
     same_shape("reward", reward, "next_value", next_value);
     same_shape("reward", reward, "end", end);
     same_shape("reward", reward, "out", out);
-    let steps = reward.nrows();
-    if steps == 0 {
-        return;
-    }
-    for t in (0..steps).rev() {
-        let (mut head, tail) = out.view_mut().split_at(Axis(0), t + 1);
-        let mut now = head.row_mut(t);
-        let next = if t + 1 < steps { tail.row(0) } else { next_value.row(t) };
-        match (row(reward, t), next.to_slice(), row(next_value, t), row(end, t), now.as_slice_mut()) {
-            (Some(r), Some(g), Some(v), Some(e), Some(o)) => return_row(r, g, v, e, gamma, o),
-            _ => {
-                for i in 0..now.len() {
-                    now[i] = return_step(reward[[t, i]], next[i], next_value[[t, i]], end[[t, i]], gamma);
-                }
-            }
-        }
-    }
+    discounted_body(reward, next_value, end, gamma, out);
 }
 
 /// The return of at most `n` rewards and a bootstrap, for every step.
@@ -149,7 +181,7 @@ pub fn n_step<F: Real>(
         now.assign(&next_value.row(last));
         for k in (t..=last).rev() {
             match (row(reward, k), row(next_value, k), row(end, k), now.as_slice_mut()) {
-                (Some(r), Some(v), Some(e), Some(o)) => return_row_in_place(r, v, e, gamma, o),
+                (Some(r), Some(v), Some(e), Some(o)) => return_row(r, v, e, gamma, o),
                 _ => {
                     for i in 0..now.len() {
                         now[i] = return_step(reward[[k, i]], now[i], next_value[[k, i]], end[[k, i]], gamma);
@@ -181,8 +213,27 @@ pub fn td_error<F: Real>(
     same_shape("reward", reward, "next_value", next_value);
     same_shape("reward", reward, "end", end);
     same_shape("reward", reward, "out", out);
-    for ((t, i), delta) in out.indexed_iter_mut() {
-        *delta = td(reward[[t, i]], value[[t, i]], next_value[[t, i]], end[[t, i]], gamma);
+    td_error_body(reward, value, next_value, end, gamma, out);
+}
+
+multiversion! {
+    fn td_error_body<F: Real>(
+        reward: &ArrayRef2<F>, value: &ArrayRef2<F>, next_value: &ArrayRef2<F>, end: &ArrayRef2<End>, gamma: F,
+        out: &mut ArrayRef2<F>,
+    ) {
+        if let (Some(r), Some(v), Some(nv)) = (reward.as_slice(), value.as_slice(), next_value.as_slice())
+            && let (Some(e), Some(out)) = (end.as_slice(), out.as_slice_mut())
+        {
+            let n = out.len();
+            let (r, v, nv, e) = (&r[..n], &v[..n], &nv[..n], &e[..n]);
+            for i in 0..n {
+                out[i] = td(r[i], v[i], nv[i], e[i], gamma);
+            }
+            return;
+        }
+        for (at, delta) in out.indexed_iter_mut() {
+            *delta = td(reward[at], value[at], next_value[at], end[at], gamma);
+        }
     }
 }
 
@@ -231,15 +282,11 @@ fn lambda_step<F: Real>(reward: F, next_return: F, next_value: F, end: End, gamm
 // ANCHOR_END: gae.lambda-return
 
 multiversion! {
-    fn lambda_row<F: Real>(
-        reward: &[F], next_return: &[F], next_value: &[F], end: &[End], gamma: F, gae_lambda: F, out: &mut [F]
+    fn lambda_body<F: Real>(
+        reward: &ArrayRef2<F>, next_value: &ArrayRef2<F>, end: &ArrayRef2<End>, gamma: F, gae_lambda: F,
+        out: &mut ArrayRef2<F>,
     ) {
-        let n = out.len();
-        let (reward, next_return) = (&reward[..n], &next_return[..n]);
-        let (next_value, end) = (&next_value[..n], &end[..n]);
-        for i in 0..n {
-            out[i] = lambda_step(reward[i], next_return[i], next_value[i], end[i], gamma, gae_lambda);
-        }
+        backwards(reward, next_value, end, out, |r, g, v, e| lambda_step(r, g, v, e, gamma, gae_lambda));
     }
 }
 
@@ -265,23 +312,7 @@ pub fn lambda_return<F: Real>(
     same_shape("reward", reward, "next_value", next_value);
     same_shape("reward", reward, "end", end);
     same_shape("reward", reward, "out", out);
-    let steps = reward.nrows();
-    for t in (0..steps).rev() {
-        let (mut head, tail) = out.view_mut().split_at(Axis(0), t + 1);
-        let mut now = head.row_mut(t);
-        let next = if t + 1 < steps { tail.row(0) } else { next_value.row(t) };
-        match (row(reward, t), next.to_slice(), row(next_value, t), row(end, t), now.as_slice_mut()) {
-            (Some(r), Some(g), Some(v), Some(e), Some(o)) => {
-                lambda_row(r, g, v, e, gamma, gae_lambda, o);
-            }
-            _ => {
-                for i in 0..now.len() {
-                    let v = next_value[[t, i]];
-                    now[i] = lambda_step(reward[[t, i]], next[i], v, end[[t, i]], gamma, gae_lambda);
-                }
-            }
-        }
-    }
+    lambda_body(reward, next_value, end, gamma, gae_lambda, out);
 }
 
 /// The largest size that a return of `horizon` rewards of at most `max_reward` can have, without a bootstrap.

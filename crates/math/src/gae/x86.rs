@@ -314,11 +314,11 @@ unsafe fn chains<L: Lanes, const K: usize>(block: &Block, column: usize, gamma: 
             for k in 0..K {
                 (chain[k], return_[k]) = step::<L>(at, k * L::COUNT, chain[k], gamma, decay);
             }
-            for k in 0..K {
-                L::store(at.advantage.add(k * L::COUNT), chain[k]);
+            for (k, &advantage) in chain.iter().enumerate() {
+                L::store(at.advantage.add(k * L::COUNT), advantage);
             }
-            for k in 0..K {
-                L::store(at.return_.add(k * L::COUNT), return_[k]);
+            for (k, &return_) in return_.iter().enumerate() {
+                L::store(at.return_.add(k * L::COUNT), return_);
             }
         }
     }
@@ -479,21 +479,21 @@ unsafe fn several<L: Lanes, const STREAM: bool, const K: usize>(
             (advantage[k], return_[k]) = step::<L>(at, i, L::load(after.add(i)), gamma, decay);
         }
         // One output after the other: unaligned stores next to each other share lines.
-        for k in 0..K {
+        for (k, &advantage) in advantage.iter().enumerate() {
             let i = i + k * L::COUNT;
             if STREAM {
-                L::store(after.add(i), advantage[k]);
-                L::stream(at.advantage.add(i), advantage[k]);
+                L::store(after.add(i), advantage);
+                L::stream(at.advantage.add(i), advantage);
             } else {
-                L::store(at.advantage.add(i), advantage[k]);
+                L::store(at.advantage.add(i), advantage);
             }
         }
-        for k in 0..K {
+        for (k, &return_) in return_.iter().enumerate() {
             let i = i + k * L::COUNT;
             if STREAM {
-                L::stream(at.return_.add(i), return_[k]);
+                L::stream(at.return_.add(i), return_);
             } else {
-                L::store(at.return_.add(i), return_[k]);
+                L::store(at.return_.add(i), return_);
             }
         }
     }
