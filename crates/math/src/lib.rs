@@ -5,12 +5,14 @@
 
 pub mod categorical;
 pub mod dispatch;
+pub mod divergence;
 mod end;
 pub mod estimators;
 mod fast;
 pub mod gae;
 pub mod gaussian;
 pub mod normalise;
+pub mod probability;
 mod real;
 pub mod returns;
 mod stream;
