@@ -8,6 +8,9 @@ use serde::{Serialize, forward_to_deserialize_any};
 use std::fmt;
 use toml::{Table, Value};
 
+/// Builds a learner for an environment from a configuration and a seed.
+type Make = fn(&Table, &dyn VecEnv, u64) -> Result<Box<dyn Learner>, ConfigError>;
+
 /// An algorithm, as the command line sees it. A further algorithm is one more row in [`ALGORITHMS`].
 #[derive(Debug)]
 pub struct Algorithm {
@@ -25,8 +28,7 @@ pub struct Algorithm {
     pub fields: fn() -> &'static [&'static str],
     /// Reads a configuration and writes it out again with every field in it.
     complete: fn(&Table) -> Result<Table, toml::de::Error>,
-    /// Builds the learner for an environment from a configuration and a seed.
-    make: fn(&Table, &dyn VecEnv, u64) -> Result<Box<dyn Learner>, ConfigError>,
+    make: Make,
 }
 
 /// Every algorithm.
@@ -54,7 +56,7 @@ impl Algorithm {
         actions: &'static str,
         fits: fn(&Space) -> bool,
         presets: &'static [(&'static str, &'static str)],
-        make: fn(&Table, &dyn VecEnv, u64) -> Result<Box<dyn Learner>, ConfigError>,
+        make: Make,
     ) -> Self {
         Algorithm {
             name,

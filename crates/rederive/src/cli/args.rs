@@ -17,13 +17,13 @@ const STYLES: Styles = Styles::styled()
 #[command(name = "rederive", version, styles = STYLES, max_term_width = 110, after_help = "\
 Examples:
   rederive train ppo CartPole-v1                   solve CartPole
-  rederive eval runs/ppo-CartPole-v1-seed1         run the trained agent for 100 episodes
-  rederive verify gae                              check the formulas of advantage estimation
+  rederive eval runs/ppo-CartPole-v1-seed1         run the agent 100 times
+  rederive verify gae                              check the formulas of GAE
   rederive list                                    what there is to train, and on what
 
 `rederive COMMAND --help` says more.
-Exit codes: 0 done, 1 a run or check failed, 2 bad usage or input, 130 interrupted.
-NO_COLOR=1 turns colours off.")]
+Exit codes: 0 done, 1 a run or check failed, 2 bad usage or bad input,
+130 interrupted. NO_COLOR=1 turns colours off.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -83,7 +83,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     pub seed: Option<u64>,
     /// How many runs, with the seeds from --seed on, spread over the threads
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=10_000), conflicts_with = "resume")]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub seeds: Option<u64>,
     /// How many environment steps, such as 100000, 100k or 1.5M
     #[arg(long, value_name = "N", value_parser = steps)]
@@ -92,10 +92,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FIELD=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
     /// A configuration file
-    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath, conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// The run folder [default: runs/ALGO-ENV-seedN, with a number added if that exists]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Go on from the checkpoint of a run folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -178,12 +178,12 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Runs that differ only in their seed share a curve: their mean, with a 95%
-confidence band. A folder of runs stands for the runs in it.
+The runs of an algorithm on an environment share a curve: their mean over the
+seeds, with a 95% confidence band. A folder of runs stands for the runs in it.
 
 Examples:
   rederive plot runs/pendulum
-  rederive plot runs/ppo-CartPole-v1-seed1 runs/ppo-CartPole-v1-seed2 --out cartpole.svg")]
+  rederive plot runs/a runs/b runs/c --out three.svg")]
 pub struct PlotArgs {
     /// Run folders, or folders of run folders
     #[arg(value_name = "RUN_DIR", required = true, value_hint = ValueHint::DirPath)]

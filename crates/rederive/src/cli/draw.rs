@@ -187,7 +187,8 @@ impl Film {
             svg,
             "<g transform=\"translate(0 {HEAD})\" stroke-linecap=\"round\" stroke-linejoin=\"round\">"
         );
-        let alike = |a: &Frame, b: &Frame| a.scene.shapes.iter().map(kind).eq(b.scene.shapes.iter().map(kind));
+        let alike =
+            |a: &Frame, b: &Frame| a.scene.shapes.iter().map(kind).eq(b.scene.shapes.iter().map(kind));
         if frames.windows(2).all(|pair| alike(pair[0], pair[1])) {
             // The same shapes all the time: each is an element that moves.
             for i in 0..frames[0].scene.shapes.len() {

@@ -46,11 +46,7 @@ pub fn run(args: EvalArgs) -> Result<(), Failure> {
             }
             let evaluation = play(&evaluator, &mut agent, args.random)?;
             let title = if args.random { format!("{}, random actions", run.env) } else { run.env.clone() };
-            project(
-                &film.develop(&title, rate(&agent.env.observation_space(), &run.env)),
-                render,
-                args.json,
-            )?;
+            project(&film.develop(&title, rate(agent.env.observation_space(), &run.env)), render, args.json)?;
             evaluation
         }
     };

@@ -1,6 +1,6 @@
 //! Ctrl-C, and a terminal or a system that goes away.
 
-use super::report::{self, Failure};
+use super::report::Failure;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,10 @@ pub fn flag() -> Result<&'static AtomicBool, Failure> {
     let installed = INSTALLED.get_or_init(|| {
         ctrlc::set_handler(|| {
             if FLAG.swap(true, Ordering::SeqCst) {
-                report::note("\x1b[?25h");
+                let term = console::Term::stdout();
+                if term.is_term() {
+                    let _ = term.show_cursor();
+                }
                 std::process::exit(130);
             }
         })

@@ -66,21 +66,32 @@ fn size(space: &Space, things: &str) -> String {
 
 fn envs() -> String {
     let mut out = head("Environments");
-    let name = IDS.iter().map(|e| e.id.len()).max().unwrap_or(0);
+    let width = IDS.iter().map(|e| e.id.len()).max().unwrap_or(0);
+    let indent = format!("\n  {:width$}  ", "");
+    let dim = Style::new().dim();
     for spec in IDS {
         let Ok(env) = rederive::env::make(spec.id) else { continue };
+        let id = Style::new().cyan().apply_to(format!("{:<width$}", spec.id));
+        let _ = write!(out, "  {id}  {}", beside(spec.description, width, &indent));
         let observation = size(&env.observation_space(), "states");
-        let action = size(&env.action_space(), "actions");
-        let id = Style::new().cyan().apply_to(format!("{:<name$}", spec.id));
-        let solved = spec.reward_threshold.map_or_else(String::new, |r| format!("solved at {r}"));
-        let shape = format!("{observation} -> {action}");
-        let line = format!("  {id}  {shape:<29} {:<16} {}", solved, spec.description);
-        let _ = writeln!(out, "{}", line.trim_end());
-        if !spec.aliases.is_empty() {
-            let _ = writeln!(out, "  {:name$}  also called {}", "", spec.aliases.join(", "));
+        let mut facts = vec![format!("{observation} -> {}", size(&env.action_space(), "actions"))];
+        facts.extend(spec.max_steps.map(|steps| format!("{steps} steps")));
+        facts.extend(spec.reward_threshold.map(|threshold| format!("solved at {threshold}")));
+        facts.extend((!spec.aliases.is_empty()).then(|| format!("also {}", spec.aliases.join(", "))));
+        let _ = write!(out, "{indent}{}", dim.apply_to(beside(&facts.join(" · "), width, &indent)));
+        if !spec.options.is_empty() {
+            let names: Vec<&str> = spec.options.iter().map(|option| option.name).collect();
+            let options = format!("options {}", names.join(", "));
+            let _ = write!(out, "{indent}{}", dim.apply_to(beside(&options, width, &indent)));
         }
+        out.push('\n');
     }
-    out
+    out + "\n  Options are part of the ID, as in 'FrozenLake-v1?map=8x8&slippery=false';\n  all have max_steps.\n"
+}
+
+/// `text` broken into lines that fit beside a column of `width` characters.
+fn beside(text: &str, width: usize, indent: &str) -> String {
+    wrap(text, report::columns().unwrap_or(120).saturating_sub(width + 4), indent)
 }
 
 fn envs_json() -> Value {
@@ -88,8 +99,11 @@ fn envs_json() -> Value {
         let spaces =
             rederive::env::make(spec.id).ok().map(|env| (env.observation_space(), env.action_space()));
         let (observation, action) = spaces.unzip();
+        let option = |o: &rederive::env::EnvOption| json!({ "name": o.name, "default": o.default, "allowed": o.allowed });
+        let options: Vec<Value> =
+            spec.options.iter().chain([&rederive::env::MAX_STEPS]).map(option).collect();
         json!({ "id": spec.id, "aliases": spec.aliases, "description": spec.description,
-                "reward_threshold": spec.reward_threshold, "max_steps": spec.max_steps,
+                "reward_threshold": spec.reward_threshold, "max_steps": spec.max_steps, "options": options,
                 "observation_space": observation, "action_space": action })
     };
     IDS.iter().map(row).collect()
@@ -115,18 +129,9 @@ fn equations() -> String {
     for (id, properties) in rows {
         let id = Style::new().cyan().apply_to(format!("{id:<width$}"));
         let indent = format!("\n  {:width$}  ", "");
-        let _ = writeln!(
-            out,
-            "  {id}  {}",
-            wrap(&properties.join(", "), columns().saturating_sub(width + 4), &indent)
-        );
+        let _ = writeln!(out, "  {id}  {}", beside(&properties.join(", "), width, &indent));
     }
     out
-}
-
-fn columns() -> usize {
-    let term = console::Term::stdout();
-    if term.is_term() { usize::from(term.size().1) } else { 100 }
 }
 
 /// Breaks `text` between words so that a line has at most `width` characters where words allow it.

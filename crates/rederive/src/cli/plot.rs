@@ -1,7 +1,7 @@
 //! `rederive plot`.
 
 use super::args::PlotArgs;
-use super::report::{self, Failure};
+use super::report::{self, Failure, grouped};
 use console::Style;
 use rederive::train::plot_runs;
 
@@ -10,8 +10,12 @@ pub fn run(args: PlotArgs) -> Result<(), Failure> {
     let mut text = String::new();
     for curve in &curves {
         let seeds = curve.runs.len();
-        text +=
-            &format!("{} on {}: {seeds} seed{}\n", curve.algo, curve.env, if seeds == 1 { "" } else { "s" });
+        let plural = if seeds == 1 { "" } else { "s" };
+        let (return_, steps) = (curve.return_mean, grouped(curve.steps));
+        text += &format!(
+            "{} on {}: {seeds} seed{plural}, return {return_:.1} at step {steps}\n",
+            curve.algo, curve.env
+        );
     }
     report::stdout(&format!("{text}curves {}\n", Style::new().cyan().apply_to(args.out.display())))
 }

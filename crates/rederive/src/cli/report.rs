@@ -87,12 +87,18 @@ pub fn json(document: &impl serde::Serialize) -> Result<(), Failure> {
     stdout(&(text + "\n"))
 }
 
+/// How many columns standard output has, if it is a terminal.
+pub fn columns() -> Option<usize> {
+    let term = console::Term::stdout();
+    term.is_term().then(|| usize::from(term.size().1))
+}
+
 /// A count with a space between thousands: `100 000`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(' ');
         }
         out.push(digit);

@@ -41,7 +41,7 @@ pub struct Position {
 
 impl Position {
     fn of(text: &str, byte: usize) -> Self {
-        let before = &text[..text.floor_char_boundary(byte)];
+        let before = text.get(..byte).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         Position { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
     }
@@ -336,11 +336,7 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|e| FormatError {
-            path: path.to_owned(),
-            position: None,
-            problem: e.to_string(),
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|e| FormatError::io(path, "can't be read", &e))?;
         let problem = |error: toml::de::Error| {
             let position = error.span().map(|span| Position::of(&text, span.start));
             let excerpt = position.and_then(|p| text.lines().nth(p.line - 1).map(|line| excerpt(line, p)));

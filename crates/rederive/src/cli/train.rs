@@ -33,14 +33,16 @@ pub fn run(args: TrainArgs) -> Result<(), Failure> {
         return resume(&args, folder, stop);
     }
     let settings = Settings::resolve(&args)?;
+    let make = |spec: &RunSpec| Agent::make(spec, |e| settings.input_error(e));
     if args.print_config {
+        // What is printed can be run.
+        make(&settings.spec(settings.seed))?;
         return if args.json {
             report::json(&settings.to_json())
         } else {
             report::stdout(&settings.to_toml())
         };
     }
-    let make = |spec: &RunSpec| Agent::make(spec, |e| settings.input_error(e));
     let name = format!("{}-{}", settings.algo.name, file_name(&settings.env));
     let runs = Path::new("runs");
     let Some(count) = args.seeds else {
@@ -72,6 +74,20 @@ pub fn run(args: TrainArgs) -> Result<(), Failure> {
 
 /// Goes on with the run in a folder.
 fn resume(args: &TrainArgs, path: &Path, stop: &AtomicBool) -> Result<(), Failure> {
+    for (flag, given) in [
+        ("--preset", args.preset.is_some()),
+        ("--seed", args.seed.is_some()),
+        ("--set", !args.set.is_empty()),
+        ("--config", args.config.is_some()),
+        ("--seeds", args.seeds.is_some()),
+        ("--out", args.out.is_some()),
+        ("--print-config", args.print_config),
+    ] {
+        if given {
+            let rule = "a resumed run stays where and what it is; only --steps may change";
+            return Err(Failure::Input(format!("{flag} with --resume: {rule}")));
+        }
+    }
     let (agent, folder, mut spec) = Agent::open(path)?;
     for (kind, argument, is) in [("algorithm", &args.algo, &spec.algo), ("environment", &args.env, &spec.env)]
     {

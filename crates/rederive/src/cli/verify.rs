@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rederive_tests::{Check, Outcome};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 pub fn run(args: VerifyArgs) -> Result<(), Failure> {
@@ -25,13 +25,10 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
         )));
     }
 
-    let widths = Widths {
-        id: checks.iter().map(|c| c.id.len()).max().unwrap_or(0).max("equation".len()),
-        property: checks.iter().map(|c| c.property.len()).max().unwrap_or(0).max("property".len()),
-    };
+    let layout = Layout::new(&checks, report::columns().unwrap_or(usize::MAX));
     let bar = bar(checks.len() as u64);
     let print = |text: &str| if args.json { Ok(()) } else { bar.suspend(|| report::stdout(text)) };
-    print(&widths.head())?;
+    print(&layout.head())?;
 
     let threads = args.threads.map_or_else(cores, usize::from).min(checks.len());
     let start = Instant::now();
@@ -54,19 +51,39 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
         drop(sender);
         // Rows come out in the order of the ledger, whatever the threads do.
         let mut early = BTreeMap::new();
-        for (i, outcome) in receiver {
-            early.insert(i, outcome);
-            bar.inc(1);
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok((i, outcome)) => {
+                    early.insert(i, outcome);
+                    bar.inc(1);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) if stop.load(Ordering::Relaxed) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             while let Some(outcome) = early.remove(&outcomes.len()) {
-                print(&widths.row(&outcome))?;
+                print(&layout.row(&outcome, outcomes.last().map(|o| o.id)))?;
                 outcomes.push(outcome);
             }
             if let Some(waiting) = checks.get(outcomes.len()) {
                 bar.set_message(waiting.name());
             }
+            if stop.load(Ordering::Relaxed) {
+                // A check can't be stopped half-way, and nobody waits for it.
+                bar.finish_and_clear();
+                outcomes.extend(early.into_values());
+                let left = checks.len() - outcomes.len();
+                let failure = Failure::Interrupted(format!(
+                    "{} done, {left} left out",
+                    counted(outcomes.len(), "check")
+                ));
+                if args.json {
+                    report::json(&outcomes)?;
+                }
+                report::error(&failure);
+                std::process::exit(failure.exit_code().into());
+            }
         }
-        // After an interruption there are gaps.
-        outcomes.extend(early.into_values());
         Ok::<(), Failure>(())
     })?;
     bar.finish_and_clear();
@@ -79,11 +96,7 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
             report::stdout(&counterexample(outcome, &args))?;
         }
     }
-    let seconds = duration(start.elapsed().as_secs_f64());
-    let ran = format!("{} in {seconds}", counted(outcomes.len(), "check"));
-    if outcomes.len() < checks.len() {
-        return Err(Failure::Interrupted(format!("{ran}, {} left out", checks.len() - outcomes.len())));
-    }
+    let ran = format!("{} in {}", counted(outcomes.len(), "check"), duration(start.elapsed().as_secs_f64()));
     if failed.is_empty() {
         let passed = Style::new().for_stderr().green().bold();
         report::note(format_args!("{} {ran}", passed.apply_to("all passed:")));
@@ -124,37 +137,64 @@ fn matches(pattern: &str, name: &str) -> bool {
     })
 }
 
-struct Widths {
+/// The layout of the table: one line per check with everything on it, or, where a terminal is too narrow for that, with the
+/// equation on a line above its checks.
+struct Layout {
     id: usize,
     property: usize,
+    narrow: bool,
 }
 
-impl Widths {
+/// The columns after the property: cases, largest error, tolerance, seconds and verdict.
+const NUMBERS: usize = 8 + 15 + 11 + 9 + 9;
+
+impl Layout {
+    fn new(checks: &[&Check], columns: usize) -> Self {
+        let longest = |text: fn(&Check) -> usize, head: &str| {
+            checks.iter().map(|c| text(c)).fold(head.len(), usize::max)
+        };
+        let (id, property) = (longest(|c| c.id.len(), "equation"), longest(|c| c.property.len(), "property"));
+        Layout { id, property, narrow: id + 2 + property + NUMBERS > columns }
+    }
+
     fn head(&self) -> String {
         let (id, property) = (self.id, self.property);
-        let line = format!(
-            "{:<id$}  {:<property$}  {:>6}  {:>13}  {:>9}  {:>7}  verdict",
-            "equation", "property", "cases", "largest error", "tolerance", "seconds"
-        );
+        let line = if self.narrow {
+            format!(
+                "  {:<property$} {:>6} {:>9} {:>7} {:>7} verdict",
+                "property", "cases", "max error", "allowed", "seconds"
+            )
+        } else {
+            format!(
+                "{:<id$}  {:<property$}  {:>6}  {:>13}  {:>9}  {:>7}  verdict",
+                "equation", "property", "cases", "largest error", "tolerance", "seconds"
+            )
+        };
         format!("{}\n", Style::new().bold().apply_to(line))
     }
 
-    fn row(&self, outcome: &Outcome) -> String {
-        let (id, property) = (self.id, self.property);
+    /// The line of a check after one of the equation `last`.
+    fn row(&self, outcome: &Outcome, last: Option<&str>) -> String {
+        let Outcome { id, property, cases, seconds, .. } = outcome;
+        let width = self.property;
         let verdict = if outcome.passed {
             Style::new().green().apply_to("ok")
         } else {
             Style::new().red().bold().apply_to("FAILED")
         };
-        format!(
-            "{}  {:<property$}  {:>6}  {:>13}  {:>9}  {:>7.2}  {verdict}\n",
-            Style::new().cyan().apply_to(format!("{:<id$}", outcome.id)),
-            outcome.property,
-            outcome.cases,
-            scientific(outcome.max_error, 2),
-            scientific(outcome.tolerance, 0),
-            outcome.seconds,
-        )
+        let (error, tolerance) = (scientific(outcome.max_error, 2), scientific(outcome.tolerance, 0));
+        let cyan = Style::new().cyan();
+        if self.narrow {
+            let head = if last == Some(id) { String::new() } else { format!("{}\n", cyan.apply_to(id)) };
+            format!(
+                "{head}  {property:<width$} {cases:>6} {error:>9} {tolerance:>7} {seconds:>7.2} {verdict}\n"
+            )
+        } else {
+            let id = cyan.apply_to(format!("{id:<0$}", self.id));
+            format!(
+                "{id}  {property:<width$}  {cases:>6}  {error:>13}  {tolerance:>9}  {seconds:>7.2}  {verdict}\n"
+            )
+        }
     }
 }
 
