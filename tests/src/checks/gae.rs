@@ -13,7 +13,7 @@ use crate::oracles::{
     trajectories_from,
 };
 use crate::{Check, fixed, random};
-use ndarray::{Array2, ArrayRef2, array, s};
+use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, Slice, array, s};
 use proptest::prelude::*;
 use rederive_math::gae::{self, gae, gae_threads};
 use rederive_math::returns::{lambda_return, n_step, td_error};
@@ -34,13 +34,14 @@ pub fn checks() -> Vec<Check> {
             "gae.recursion",
             "single-precision",
             1e-5,
-            roll_of(1..=40, 1..=70),
+            roll_of(1..=12, 1..=150),
             recursion_single_precision,
         )
         .at_most(128),
         random("gae.recursion", "layouts", EXACT, roll_of(1..=9, 1..=40), recursion_layouts),
         fixed("gae.recursion", "leak", TOL_ID, recursion_leak),
         fixed("gae.recursion", "threads", TOL_ID, recursion_threads),
+        fixed("gae.recursion", "out-of-cache", EXACT, recursion_out_of_cache),
         random("gae.limits", "definition", TOL_ID, roll(), limits_definition),
         random("gae.limits", "degree", 1e-9, (roll_of(1..=10, 1..=2), unit()), limits_degree),
         fixed("gae.limits", "temporal-difference-to-monte-carlo", TOL_ID, limits_gap),
@@ -364,11 +365,42 @@ fn recursion_single_precision(roll: Roll) -> Result<f64, String> {
     worst.done()
 }
 
-/// Transposed and strided arrays give the same numbers as contiguous ones.
+/// Arrays that lie in memory in another way give the same numbers as contiguous ones.
 fn recursion_layouts(roll: Roll) -> Result<f64, String> {
     layouts::<f64>(&roll)?;
     layouts::<f32>(&roll)?;
     Ok(0.0)
+}
+
+/// Where the entries of a small array lie in a larger one.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    dim: (usize, usize),
+    rows: Slice,
+    columns: Slice,
+}
+
+impl Layout {
+    fn view<'a, T>(&self, whole: &'a Array2<T>) -> ArrayView2<'a, T> {
+        let mut view = whole.view();
+        view.slice_axis_inplace(Axis(0), self.rows);
+        view.slice_axis_inplace(Axis(1), self.columns);
+        view
+    }
+
+    fn view_mut<'a, T>(&self, whole: &'a mut Array2<T>) -> ArrayViewMut2<'a, T> {
+        let mut view = whole.view_mut();
+        view.slice_axis_inplace(Axis(0), self.rows);
+        view.slice_axis_inplace(Axis(1), self.columns);
+        view
+    }
+
+    /// A larger array that holds `x`, and `other` around it.
+    fn place<T: Copy>(&self, x: &Array2<T>, other: T) -> Array2<T> {
+        let mut whole = Array2::from_elem(self.dim, other);
+        self.view_mut(&mut whole).assign(x);
+        whole
+    }
 }
 
 fn layouts<F: Real>(roll: &Roll) -> Result<(), String> {
@@ -391,33 +423,44 @@ fn layouts<F: Real>(roll: &Roll) -> Result<(), String> {
     require(close(&a_out, &advantage) && close(&g_out, &return_), || {
         format!("transposed {} arrays", F::NAME)
     })?;
-    // Every other row and column of a larger array.
     let (t, n) = reward.dim();
-    let spread = |x: &Array2<F>| {
-        let mut wide = Array2::from_elem((2 * t, 2 * n), F::nan());
-        wide.slice_mut(s![..;2, ..;2]).assign(x);
-        wide
-    };
-    let (r, v, w) = (spread(&reward), spread(&value), spread(&next_value));
-    let mut e = Array2::from_elem((2 * t, 2 * n), End::Terminated);
-    e.slice_mut(s![..;2, ..;2]).assign(&end);
-    let mut a = Array2::from_elem((2 * t, 2 * n), F::one());
-    let mut g = a.clone();
-    let every = s![..;2, ..;2];
-    gae(
-        &r.slice(every),
-        &v.slice(every),
-        &w.slice(every),
-        &e.slice(every),
-        gamma,
-        lambda,
-        &mut a.slice_mut(every),
-        &mut g.slice_mut(every),
-    );
-    let untouched = a.slice(s![1..;2, ..]).iter().chain(a.slice(s![.., 1..;2])).all(|&x| x == F::one());
-    require(close(&a.slice(every), &advantage) && close(&g.slice(every), &return_) && untouched, || {
-        format!("strided {} arrays", F::NAME)
-    })
+    let (first, last) =
+        (|step| Slice::new(0, None, step), |len: usize| Slice::new(1, Some(len as isize + 1), 1));
+    for layout in [
+        // Every other row and column.
+        Layout { dim: (2 * t, 2 * n), rows: first(2), columns: first(2) },
+        // A block of columns, whose rows are contiguous but not next to each other nor aligned.
+        Layout { dim: (t, n + 3), rows: first(1), columns: last(n) },
+        Layout { dim: (t + 2, n + 1), rows: last(t), columns: last(n) },
+        // Upside down, and from right to left.
+        Layout { dim: (t, n + 2), rows: first(-1), columns: last(n) },
+        Layout { dim: (t, n), rows: first(1), columns: first(-1) },
+    ] {
+        let junk = F::nan();
+        let (r, v, w) =
+            (layout.place(&reward, junk), layout.place(&value, junk), layout.place(&next_value, junk));
+        let e = layout.place(&end, End::Terminated);
+        let mut a = Array2::from_elem(layout.dim, F::one());
+        let mut g = a.clone();
+        gae(
+            &layout.view(&r),
+            &layout.view(&v),
+            &layout.view(&w),
+            &layout.view(&e),
+            gamma,
+            lambda,
+            &mut layout.view_mut(&mut a),
+            &mut layout.view_mut(&mut g),
+        );
+        let right = close(&layout.view(&a), &advantage) && close(&layout.view(&g), &return_);
+        // Nothing around the results has been written to.
+        for out in [&mut a, &mut g] {
+            layout.view_mut(out).fill(F::one());
+        }
+        let untouched = a.iter().chain(&g).all(|&x| x == F::one());
+        require(right && untouched, || format!("{} arrays with {layout:?}", F::NAME))?;
+    }
+    Ok(())
 }
 
 /// A truncated episode of one step before an episode that earns 100: nothing of the 100 may leak back.
@@ -440,48 +483,97 @@ fn recursion_leak(_: u64) -> Result<f64, String> {
     worst.done()
 }
 
-/// Enough steps for several threads, in both precisions, against the plain recursion column by column.
-fn recursion_threads(_: u64) -> Result<f64, String> {
-    let (steps, columns) = (1024, 781);
+/// A rollout too large to draw entry by entry.
+fn large(steps: usize, columns: usize) -> Roll {
     let noise = |(t, n): (usize, usize), k: usize| {
         (((t * 7 + n * 13 + k * 5) * 2_654_435_761) % 1000) as f64 / 500.0 - 1.0
     };
-    let reward = Array2::from_shape_fn((steps, columns), |i| noise(i, 1));
+    let ends = |(t, n): (usize, usize), which: usize| (t * 31 + n * 17) % 97 == which;
     let value = Array2::from_shape_fn((steps, columns), |i| noise(i, 2));
-    let end = Array2::from_shape_fn((steps, columns), |(t, n)| match (t * 31 + n * 17) % 97 {
-        0 => End::Terminated,
-        1 => End::Truncated,
-        _ => End::No,
-    });
-    let next_value = Array2::from_shape_fn((steps, columns), |(t, n)| {
-        if t + 1 == steps || end[[t, n]].done() { noise((t, n), 3) } else { value[[t + 1, n]] }
-    });
-    let (gamma, lambda) = (0.99, 0.95);
-    let mut want: Array2<f64> = Array2::zeros((steps, columns));
+    let next_value = |(t, n): (usize, usize)| {
+        let done = ends((t, n), 0) || ends((t, n), 1);
+        if t + 1 == steps || done { noise((t, n), 3) } else { value[[t + 1, n]] }
+    };
+    Roll {
+        reward: Array2::from_shape_fn((steps, columns), |i| noise(i, 1)),
+        next_value: Array2::from_shape_fn((steps, columns), next_value),
+        terminated: Array2::from_shape_fn((steps, columns), |i| ends(i, 0)),
+        truncated: Array2::from_shape_fn((steps, columns), |i| ends(i, 1)),
+        value,
+        gamma: 0.99,
+        gae_lambda: 0.95,
+    }
+}
+
+/// The recursion column by column.
+fn plain_recursion(roll: &Roll) -> Array2<f64> {
+    let (steps, columns) = roll.reward.dim();
+    let mut advantage = Array2::zeros((steps, columns));
     for n in 0..columns {
         let mut chain = 0.0;
         for t in (0..steps).rev() {
-            let bootstrap = if end[[t, n]] == End::Terminated { 0.0 } else { next_value[[t, n]] };
-            let kept = if end[[t, n]] == End::No { chain } else { 0.0 };
-            chain = reward[[t, n]] + gamma * bootstrap - value[[t, n]] + gamma * lambda * kept;
-            want[[t, n]] = chain;
+            let at = [t, n];
+            let bootstrap = if roll.terminated[at] { 0.0 } else { roll.next_value[at] };
+            let kept = if roll.terminated[at] || roll.truncated[at] { 0.0 } else { chain };
+            let delta = roll.reward[at] + roll.gamma * bootstrap - roll.value[at];
+            chain = delta + roll.gamma * roll.gae_lambda * kept;
+            advantage[at] = chain;
         }
     }
-    let mut worst = Worst::new();
+    advantage
+}
+
+/// `f32` results of `threads` threads agree with `want` and with each other bit for bit.
+fn threads_agree(roll: &Roll, want: &Array2<f64>, threads: &[usize]) -> Result<(), String> {
     let narrow = |x: &Array2<f64>| x.mapv(|x| x as f32);
-    let (r, v, w) = (narrow(&reward), narrow(&value), narrow(&next_value));
-    let (alone, _) = run(&r, &v, &w, &end, gamma as f32, lambda as f32);
+    let (r, v, w, e) = (narrow(&roll.reward), narrow(&roll.value), narrow(&roll.next_value), roll.end());
+    let (gamma, lambda) = (roll.gamma as f32, roll.gae_lambda as f32);
+    let (advantage, return_) = run(&r, &v, &w, &e, gamma, lambda);
+    let close = |x: &Array2<f32>, y: f64, at: (usize, usize)| (f64::from(x[at]) - y).abs() < 1e-4;
+    for (at, &want) in want.indexed_iter() {
+        let right = close(&advantage, want, at) && close(&return_, want + roll.value[at], at);
+        require(right, || format!("{} at {at:?} instead of {want}", advantage[at]))?;
+    }
+    for &threads in threads {
+        let (mut a, mut g) = (Array2::from_elem(r.dim(), f32::NAN), Array2::from_elem(r.dim(), f32::NAN));
+        gae_threads(threads, &r, &v, &w, &e, gamma, lambda, &mut a, &mut g);
+        require(a == advantage && g == return_, || format!("{threads} threads"))?;
+    }
+    Ok(())
+}
+
+/// Enough steps for several threads, in both precisions.
+fn recursion_threads(_: u64) -> Result<f64, String> {
+    let roll = large(1024, 781);
+    let want = plain_recursion(&roll);
+    let mut worst = Worst::new();
     for threads in [1, 2, 3, 16] {
         let (mut a, mut g) =
             (Array2::from_elem(want.dim(), f64::NAN), Array2::from_elem(want.dim(), f64::NAN));
-        gae_threads(threads, &reward, &value, &next_value, &end, gamma, lambda, &mut a, &mut g);
-        worst.all(&a, &want).all(&g, &(&want + &value));
-        let (mut a, mut g) =
-            (Array2::from_elem(want.dim(), f32::NAN), Array2::from_elem(want.dim(), f32::NAN));
-        gae_threads(threads, &r, &v, &w, &end, gamma as f32, lambda as f32, &mut a, &mut g);
-        worst.holds(a == alone && a.iter().zip(&want).all(|(a, w)| (f64::from(*a) - w).abs() < 1e-4));
+        let end = roll.end();
+        let (gamma, lambda) = (roll.gamma, roll.gae_lambda);
+        gae_threads(
+            threads,
+            &roll.reward,
+            &roll.value,
+            &roll.next_value,
+            &end,
+            gamma,
+            lambda,
+            &mut a,
+            &mut g,
+        );
+        worst.all(&a, &want).all(&g, &(&want + &roll.value));
     }
+    threads_agree(&roll, &want, &[2, 3, 16])?;
     worst.done()
+}
+
+/// More steps than the caches hold, in rows that start at no particular address.
+fn recursion_out_of_cache(_: u64) -> Result<f64, String> {
+    let roll = large(701, 3001);
+    threads_agree(&roll, &plain_recursion(&roll), &[2])?;
+    Ok(0.0)
 }
 
 // gae.limits

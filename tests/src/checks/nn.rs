@@ -16,17 +16,18 @@ use rederive_nn::{Activation, Mlp, Optimizer, OptimizerConfig, clip_global_norm}
 /// Every check of this family.
 pub fn checks() -> Vec<Check> {
     vec![
-        random("nn.mlp", "definition", TOL_ID, network(1..=3, 9, 6), mlp_definition),
+        random("nn.mlp", "definition", TOL_ID, network(1..=3, 9, 100), mlp_definition),
         random("nn.mlp", "gradient", TOL_FD, smooth(network(1..=3, 5, 4), 1e-3), mlp_gradient),
         random("nn.mlp", "jvp", TOL_FD, smooth(network(1..=3, 5, 4), 1e-3), mlp_jvp),
-        random("nn.mlp", "adjoint", TOL_ID, network(1..=4, 12, 9), mlp_adjoint),
+        random("nn.mlp", "many-rows", TOL_FD, smooth(network(1..=2, 4, 80), 1e-3), mlp_gradient).at_most(96),
+        random("nn.mlp", "adjoint", TOL_ID, network(1..=4, 12, 90), mlp_adjoint),
         random("nn.mlp", "collapse", TOL_ID, (network(2..=2, 8, 5), 0.0..=3.0f64), mlp_collapse),
         random("nn.mlp", "dead-units", EXACT, network(2..=3, 8, 5), mlp_dead_units),
         random(
             "nn.mlp",
             "single-precision",
             2e-5,
-            smooth(network(1..=3, 70, 40), 1e-5),
+            smooth(network(1..=3, 70, 120), 1e-5),
             mlp_single_precision,
         )
         .at_most(96),

@@ -157,20 +157,42 @@ fn softmax_gradient((z, scale): (Vec<f64>, f64)) -> Result<f64, String> {
 
 /// Adding a constant to all logits changes nothing; nor do logits of a thousand overflow.
 fn softmax_shift((z, y): (Vec<f64>, Vec<f64>)) -> Result<f64, String> {
+    let n = z.len();
+    let (want, last) = (naive_softmax(&z), n - 1);
     let mut worst = Worst::new();
     for shift in [1e3, -1e3] {
         let moved: Vec<f64> = z.iter().map(|z| z + shift).collect();
-        for a in 0..z.len() {
-            worst.same(categorical::log_prob(&moved, a), naive_softmax(&z)[a].ln());
+        let (mut log_p, mut p) = (vec![f64::NAN; n], vec![f64::NAN; n]);
+        categorical::log_softmax(&moved, &mut log_p);
+        categorical::probabilities(&moved, &mut p);
+        for a in 0..n {
+            worst.same(log_p[a], want[a].ln()).same(p[a], want[a]);
+            worst.same(categorical::log_prob(&moved, a), want[a].ln());
         }
         worst.same(categorical::entropy(&moved), naive_entropy(&z));
         worst.same(categorical::kl(&moved, &y), naive_kl(&z, &y));
         worst.same(categorical::kl(&y, &moved), naive_kl(&y, &z));
-        let action = vec![(z.len() - 1) as u32];
-        let mut evaluation = categorical::Evaluation::new(1, z.len());
+        let (mut grad, mut want_grad) = (vec![0.0; n], vec![0.0; n]);
+        for (z, grad) in [(&moved, &mut grad), (&z, &mut want_grad)] {
+            categorical::add_d_log_prob(z, last, 1.0, grad);
+            categorical::add_d_entropy(z, -0.5, grad);
+            categorical::add_d_kl_first(z, &y, 0.3, grad);
+            categorical::add_d_kl_second(&y, z, 0.7, grad);
+        }
+        worst.all(&grad, &want_grad);
+        let action = [last as u32];
+        let mut evaluation = categorical::Evaluation::new(1, n);
         categorical::evaluate(&moved, &action, &mut evaluation);
-        worst.same(evaluation.log_prob[0], naive_softmax(&z)[z.len() - 1].ln());
-        worst.same(evaluation.entropy[0], naive_entropy(&z));
+        worst.same(evaluation.log_prob[0], want[last].ln()).same(evaluation.entropy[0], naive_entropy(&z));
+        worst.holds(categorical::mode(&moved) == categorical::mode(&z));
+        for u in [0.1, 0.5, 0.9] {
+            let drawn = categorical::sample(&moved, u);
+            let below: f64 = want[..drawn].iter().sum();
+            worst.at_most(below, u).at_most(u, below + want[drawn]);
+        }
+        let (mut streams, mut action, mut log_prob) = ([Stream::new(1, "shift-check", 0)], [0], [f64::NAN]);
+        categorical::sample_rows(&moved, n, &mut streams, &mut action, &mut log_prob);
+        worst.same(log_prob[0], want[action[0] as usize].ln());
     }
     worst.done()
 }
