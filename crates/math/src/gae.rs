@@ -199,7 +199,7 @@ pub fn gae_threads<F: Real>(
 }
 
 /// A thread gets at least this many steps, or starting it costs more than it saves.
-const PER_THREAD: usize = 1 << 18;
+const PER_THREAD: usize = 1 << 19;
 
 /// From this many steps on, the outputs of `f32` are stored past the caches. Below, whoever reads them next would pay more than
 /// was saved.
@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn every_path_gives_the_same_bits() {
-        for (steps, envs) in [(1, 1), (5, 3), (9, 8), (7, 31), (6, 33), (4, 100), (600, 1000), (2, 4100)] {
+        for (steps, envs) in [(1, 1), (5, 3), (9, 8), (7, 31), (6, 33), (4, 100), (1100, 1000), (2, 4100)] {
             let rollout = rollout(steps, envs);
             let (reward, value, next_value, end) = &rollout;
             let (gamma, decay) = (0.99, 0.99 * 0.95);

@@ -352,6 +352,9 @@ unsafe fn narrow<L: Lanes, const K: usize>(block: &Block, gamma: f32, decay: f32
 /// The chain of this many columns stays in the first-level cache.
 const TILE: usize = 4096;
 
+/// Rows of at least this many columns are worth aligned stores.
+const ALIGNED: usize = 512;
+
 /// The chain of one tile, on a cache line's boundary.
 #[repr(align(64))]
 struct Chain(MaybeUninit<[f32; TILE + LINE]>);
@@ -430,11 +433,14 @@ unsafe fn row<L: Lanes, const STREAM: bool>(at: At, n: usize, after: *mut f32, g
     // as they do.
     unsafe {
         let (gamma, decay) = (L::splat(gamma), L::splat(decay));
-        // Only streamed stores need it; a piece before the rest costs more than it saves where the row is short.
-        let head = if STREAM { at.advantage.align_offset(size_of::<L::V>()) % L::COUNT } else { 0 };
+        // Only streamed stores need it; where the row is short, a piece before the rest costs more than it saves.
+        let align = STREAM || n >= ALIGNED;
+        let head = if align { at.advantage.align_offset(size_of::<L::V>()) % L::COUNT } else { 0 };
         if head > 0 {
             let (advantage, return_) = step::<L>(at, 0, L::load(after), gamma, decay);
-            L::store_first(after, head, advantage);
+            if STREAM {
+                L::store_first(after, head, advantage);
+            }
             L::store_first(at.advantage, head, advantage);
             L::store_first(at.return_, head, return_);
         }
@@ -538,8 +544,9 @@ pub(super) unsafe fn run(level: Level, block: &Block, gamma: f32, decay: f32, st
     // SAFETY: the caller's promises, and the level.
     unsafe {
         match level {
-            Level::Avx512 => avx512(block, gamma, decay, stream),
-            Level::Avx2 => avx2(block, gamma, decay, stream),
+            // The wide registers need 16 columns.
+            Level::Avx512 if block.envs >= 16 => avx512(block, gamma, decay, stream),
+            Level::Avx512 | Level::Avx2 => avx2(block, gamma, decay, stream),
             Level::Baseline => return false,
         }
     }
