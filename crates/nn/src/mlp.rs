@@ -7,7 +7,7 @@
 use crate::product::{Matrix, Start, product};
 use crate::{Activation, Layout, init};
 use ndarray::{ArrayRef2, ArrayView2};
-use rederive_math::{Real, Stream, multiversion};
+use rederive_math::{Real, Stream};
 use std::ops::Range;
 
 /// The shape of a network. Its parameters are a flat slice that the caller owns.
@@ -318,14 +318,10 @@ fn blocks(batch: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..batch).step_by(BLOCK).map(move |from| (from, (from + BLOCK).min(batch)))
 }
 
-multiversion! {
-    fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
-        for row in rows.chunks_exact(sums.len()) {
-            for (s, &x) in sums.iter_mut().zip(row) {
-                *s += x;
-            }
-        }
-    }
+/// `sums += 1^T rows`, as a product with a matrix of ones, all of which are the same number in memory.
+fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
+    let ones = Matrix { data: &[F::one()], row: 0, col: 0 };
+    product(1, rows.len() / sums.len(), sums.len(), ones, rows, Start::Accumulate, sums);
 }
 
 /// `to` `[cols, rows]` from `from` `[rows, cols]`, in blocks of 4 x 4 that fit in registers.

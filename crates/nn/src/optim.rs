@@ -184,27 +184,41 @@ multiversion! {
 /// As in PyTorch, the scale is `max_norm / (norm + 1e-6)`.
 pub fn clip_global_norm<F: Real>(grad: &mut [F], max_norm: F) -> F {
     let norm = sum_of_squares(grad).sqrt();
-    let scale = max_norm / (norm + F::of(1e-6));
-    if norm.is_finite() && scale < F::one() {
-        grad.iter_mut().for_each(|g| *g *= scale);
+    let factor = max_norm / (norm + F::of(1e-6));
+    if norm.is_finite() && factor < F::one() {
+        scale(grad, factor);
     }
     norm
 }
 
-/// In 32 partial sums, so that it vectorises and still has one fixed order.
-fn sum_of_squares<F: Real>(x: &[F]) -> F {
-    let mut partial = [F::zero(); 32];
-    let chunks = x.chunks_exact(32);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (s, &x) in partial.iter_mut().zip(chunk) {
+multiversion! {
+    /// In 32 partial sums, so that it vectorises and still has one fixed order.
+    fn sum_of_squares<F: Real>(x: &[F]) -> F {
+        let mut partial = [F::zero(); 32];
+        let chunks = x.chunks_exact(32);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for (s, &x) in partial.iter_mut().zip(chunk) {
+                *s += x * x;
+            }
+        }
+        for (s, &x) in partial.iter_mut().zip(rest) {
             *s += x * x;
         }
+        let mut total = F::zero();
+        for s in partial {
+            total += s;
+        }
+        total
     }
-    for (s, &x) in partial.iter_mut().zip(rest) {
-        *s += x * x;
+}
+
+multiversion! {
+    fn scale<F: Real>(x: &mut [F], factor: F) {
+        for x in x {
+            *x *= factor;
+        }
     }
-    partial.iter().copied().sum()
 }
 
 #[cfg(test)]

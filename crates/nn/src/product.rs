@@ -132,6 +132,7 @@ fn generic<F: Real>(
 #[cfg(target_arch = "x86_64")]
 mod tiles {
     use crate::simd::{Avx2, Avx512, Simd};
+    use std::mem::MaybeUninit;
 
     /// What the sums start from.
     #[derive(Clone, Copy)]
@@ -186,19 +187,21 @@ mod tiles {
     /// Each element as a dot product along `k`, with B transposed on the stack.
     #[inline(always)]
     unsafe fn narrow<S: Simd>(job: &Job) {
-        let mut transposed = [0.0f32; NARROW * *DEPTH.end()];
-        // SAFETY: the rows of A and C and the whole of B exist; lanes past k are masked.
+        // Not zeroed: for four rows that would take longer than the product.
+        let mut transposed = [MaybeUninit::<f32>::uninit(); NARROW * *DEPTH.end()];
+        // SAFETY: the rows of A and C and the whole of B exist; lanes past k are masked; the first n * k entries of
+        // `transposed` are written before they are read.
         unsafe {
             for l in 0..job.k {
                 for j in 0..job.n {
-                    transposed[j * job.k + l] = *job.b.add(l * job.n + j);
+                    transposed[j * job.k + l].write(*job.b.add(l * job.n + j));
                 }
             }
             let (whole, part) = (job.k / S::LANES * S::LANES, job.k % S::LANES);
             for i in 0..job.m {
                 let a = job.a.add(i * job.a_row);
                 for j in 0..job.n {
-                    let b = transposed.as_ptr().add(j * job.k);
+                    let b = transposed.as_ptr().add(j * job.k).cast::<f32>();
                     let mut sum = S::splat(0.0);
                     for l in (0..whole).step_by(S::LANES) {
                         sum = S::fma(S::load(a.add(l)), S::load(b.add(l)), sum);
