@@ -3,18 +3,23 @@
 //! One module holds one family of equations; the ID of an equation (`gae.recursion`) stands in the documentation of its
 //! function and in the pair of anchor comments around it, from which the book includes the code.
 
+pub mod calculus;
 pub mod categorical;
 pub mod dispatch;
 pub mod divergence;
 mod end;
 pub mod estimators;
+pub mod exploration;
 mod fast;
 pub mod gae;
 pub mod gaussian;
+pub mod mdp;
 pub mod normalise;
+pub mod preference;
 pub mod probability;
 mod real;
 pub mod returns;
+pub mod special;
 mod stream;
 mod sum;
 pub mod surrogate;
