@@ -3,6 +3,7 @@
 //! One module holds one family of equations; the ID of an equation (`gae.recursion`) stands in the documentation of its
 //! function and in the pair of anchor comments around it, from which the book includes the code.
 
+pub mod beta;
 pub mod calculus;
 pub mod categorical;
 pub mod dispatch;
