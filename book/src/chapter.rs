@@ -1,4 +1,20 @@
 //! Renders a chapter: numbers its equations, resolves references, and fills in figures, sources and measurements.
+//!
+//! Beside Markdown and formulas between dollar signs, a chapter may hold:
+//!
+//! | written | becomes |
+//! |---|---|
+//! | a fence `eq ID` around TeX | the numbered equation with its footer; a blank line starts another formula |
+//! | a fence `figure NAME` around a caption | the figure that `figures.rs` draws |
+//! | `{{#ref ID}}` | the equation's number as a link, in this or another chapter |
+//! | `{{#src FILE \| TEXT \| LABEL}}` | a link to the first line of a source file that holds the text |
+//! | `{{#field NAME}}` | a link to a field of PPO's configuration |
+//! | `{{#doc-table FILE}}` | the table in a file's documentation comments |
+//! | `{{#metrics}}` | the columns of PPO's log |
+//! | `{{#measured FILE}}`, `{{#measured FILE.svg \| TEXT}}` | a file of `measured/`, or a visible gap |
+//! | `{{#verification}}`, `{{#benchmarks}}` | all of `verify.json` and `bench.json` |
+//!
+//! Whatever can't be resolved stops the build with the chapter, the line and the ID.
 
 use crate::ledger::Ledger;
 use crate::maths::{self, escape};

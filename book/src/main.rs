@@ -11,6 +11,7 @@ mod chapter;
 mod equation;
 mod figures;
 mod ledger;
+mod links;
 mod maths;
 mod measured;
 mod source;
@@ -89,6 +90,10 @@ fn build(root: &Path) -> Result<(), String> {
             fs::copy(folder.join("measured").join(picture), out.join("measured").join(picture))
         };
         copy().map_err(|e| format!("{picture}: {e}"))?;
+    }
+    let broken = links::problems(&out)?;
+    if !broken.is_empty() {
+        return Err(broken.join("\nerror: "));
     }
     println!("{chapters} chapters, {} equations: {}", book.equations.len(), out.join("index.html").display());
     Ok(())
