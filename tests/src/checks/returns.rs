@@ -2,13 +2,15 @@ use crate::generators::{Roll, Segment, roll, roll_of, unit};
 use crate::measure::{EXACT, TOL_ID, TOL_INEQ, TOL_STAT, Worst, require};
 use crate::{Check, Measured, fixed, panics, random};
 use ndarray::{Array2, array, s};
+use proptest::strategy::Strategy;
 use rederive_math::{End, gae, returns};
 
 /// Every check of this family.
 pub fn checks() -> Vec<Check> {
     vec![
         random("return.recursion", "definition", TOL_ID, roll(), recursion_definition),
-        random("return.recursion", "single-precision", 1e-4, roll(), recursion_single_precision),
+        random("return.recursion", "single-precision", 1e-5, wide(), recursion_single_precision),
+        random("return.recursion", "wide", TOL_ID, wide(), recursion_definition),
         fixed("return.recursion", "edges", EXACT, |_| recursion_edges()),
         fixed("return.recursion", "closed", TOL_ID, |_| recursion_closed()),
         random("return.recursion", "layouts", EXACT, roll(), recursion_layouts),
@@ -27,6 +29,11 @@ pub fn checks() -> Vec<Check> {
         random("return.index-shift", "definition", TOL_ID, roll(), index_shift),
         fixed("return.index-shift", "closed", TOL_ID, |_| index_shift_closed()),
     ]
+}
+
+/// More columns than a vector register holds numbers, and any remainder.
+fn wide() -> impl Strategy<Value = Roll> + Clone + Send + Sync {
+    roll_of(1..=9, 1..=150)
 }
 
 fn discounted(roll: &Roll, gamma: f64) -> Array2<f64> {

@@ -1,4 +1,4 @@
-use crate::generators::{Mdp, Policy, Roll, Segment, gamma, mdp_of, normals, policy, roll, unit};
+use crate::generators::{Mdp, Policy, Roll, Segment, gamma, mdp_of, normals, policy, roll, roll_of, unit};
 use crate::measure::{EXACT, TOL_ID, TOL_INEQ, TOL_SOLVE, Worst, require};
 use crate::oracles::{chain, policy_value, trajectories_from};
 use crate::{Check, Measured, fixed, panics, random};
@@ -15,6 +15,8 @@ pub fn checks() -> Vec<Check> {
         random("td.telescoping", "definition", TOL_ID, roll(), telescoping),
         random("td.telescoping", "moving-value", TOL_ID, (roll(), normals(128)), telescoping_moving_value),
         random("td.nstep", "definition", TOL_ID, (roll(), 1..=40usize), nstep_definition),
+        random("td.nstep", "wide", TOL_ID, (roll_of(1..=9, 1..=150), 1..=10usize), nstep_definition),
+        random("td.nstep", "layouts", EXACT, (roll(), 1..=40usize), nstep_layouts),
         random("td.nstep", "ends", TOL_ID, roll(), nstep_ends),
         // One case lists up to 216 trajectories from each state.
         random("td.nstep", "bias", TOL_SOLVE, chain_case(), nstep_bias),
@@ -193,6 +195,18 @@ fn nstep_definition((roll, n): (Roll, usize)) -> Measured {
         }
     }
     worst.done()
+}
+
+/// Arrays whose columns are contiguous instead of their rows give the same bits.
+fn nstep_layouts((roll, n): (Roll, usize)) -> Measured {
+    fn turn<A: Clone>(a: &Array2<A>) -> Array2<A> {
+        a.t().as_standard_layout().into_owned().reversed_axes()
+    }
+    let mut out = turn(&Array2::from_elem(roll.reward.dim(), f64::NAN));
+    let (reward, next_value, end) = (turn(&roll.reward), turn(&roll.next_value), turn(&roll.end()));
+    returns::n_step(&reward, &next_value, &end, roll.gamma, n, &mut out);
+    require(out == n_step(&roll, n), || "the layout changes the result".to_owned())?;
+    Ok(0.0)
 }
 
 /// One step is the TD target, at least as many steps as are left give the full return.
