@@ -116,8 +116,8 @@ impl Env for Filmed {
     }
 }
 
-/// Width of the drawing in an SVG file, in pixels.
-const WIDTH: f32 = 600.0;
+/// The largest width and height of the drawing in an SVG file, in pixels.
+const SIZE: [f32; 2] = [600.0, 420.0];
 /// Room for the caption above the drawing.
 const HEAD: f32 = 28.0;
 /// A longer film loses every second frame until it fits, so that a file stays under a few hundred kilobytes.
@@ -151,8 +151,8 @@ impl Film {
         let frames: Vec<&Frame> = self.frames.iter().step_by(step).collect();
         let seconds = (frames.len() * step) as f64 / self.rate;
         let [left, bottom, right, top] = self.bounds();
-        let scale = WIDTH / (right - left);
-        let height = (top - bottom) * scale;
+        let scale = (SIZE[0] / (right - left)).min(SIZE[1] / (top - bottom));
+        let (width, height) = ((right - left) * scale, (top - bottom) * scale);
         let pen = Pen { left, top, scale, seconds, frames: frames.len() };
 
         let mut svg = String::new();
@@ -160,17 +160,17 @@ impl Film {
         let total = height + HEAD;
         let _ = write!(
             svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {total:.0}\" width=\"{WIDTH}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {total:.0}\" width=\"{width:.0}\" \
              height=\"{total:.0}\" font-family=\"system-ui, sans-serif\">\n\
              <title>{title}</title>\n\
-             <rect width=\"{WIDTH}\" height=\"{total:.0}\" fill=\"rgb({r},{g},{b})\"/>\n",
+             <rect width=\"{width:.0}\" height=\"{total:.0}\" fill=\"rgb({r},{g},{b})\"/>\n",
             title = escape(&self.title),
         );
         // The share of the film that has passed, as a thin line.
         let _ = writeln!(
             svg,
             "<rect y=\"{y}\" height=\"2\" width=\"0\" fill=\"#4477aa\"><animate attributeName=\"width\" from=\"0\" \
-             to=\"{WIDTH}\" dur=\"{seconds:.3}s\" repeatCount=\"indefinite\"/></rect>",
+             to=\"{width:.0}\" dur=\"{seconds:.3}s\" repeatCount=\"indefinite\"/></rect>",
             y = HEAD - 2.0,
         );
         for (episode, visible) in appearances(frames.iter().map(|frame| [frame.episode])) {
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!((svg.matches("<polygon").count(), svg.matches("<circle").count()), (1, 1));
         assert_eq!(svg.matches("&lt;x&gt;").count(), 1);
         assert!(svg.contains("attributeName=\"cx\" calcMode=\"discrete\" dur=\"2.000s\""), "{svg}");
-        assert!(svg.contains("values=\"300;330;360;390\""), "{svg}");
+        assert!(svg.contains("values=\"210;231;252;273\""), "{svg}");
         assert!(svg.contains("A &amp; B · episode 1 · return 2.000<animate"), "{svg}");
         assert!(svg.contains("keyTimes=\"0.00000;0.75000\" values=\"inline;none\""), "{svg}");
     }

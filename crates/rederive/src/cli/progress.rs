@@ -119,8 +119,9 @@ impl Progress<'_> {
                     let seed =
                         if self.board.single { String::new() } else { format!("seed {:<4} ", self.seed) };
                     let left = duration(update.seconds_left());
+                    let left = if last { String::new() } else { format!(" · {left} left") };
                     note(format_args!(
-                        "{seed}{:>3.0}% · {} · {left} left",
+                        "{seed}{:>3.0}% · {}{left}",
                         100.0 * update.progress(),
                         figures(update)
                     ));
