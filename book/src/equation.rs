@@ -77,8 +77,9 @@ fn properties(ledger: &Ledger, id: &str) -> Result<String, String> {
                 cases += v.cases;
                 failed += usize::from(!v.passed);
                 let error = v.max_error.unwrap_or(f64::NAN);
-                let share = |e: f64, tolerance: f64| if tolerance > 0.0 { e / tolerance } else { e };
-                if worst.is_none_or(|(e, t)| share(error, v.tolerance) > share(e, t)) {
+                // Errors in units of printed digits or standard errors, which have a tolerance of 1, come last.
+                let rank = |e: f64, t: f64| (t < 1.0, if t > 0.0 { e / t } else { e });
+                if worst.is_none_or(|(e, t)| rank(error, v.tolerance) > rank(e, t)) {
                     worst = Some((error, v.tolerance));
                 }
                 let (class, verdict) = if v.passed { ("holds", "holds") } else { ("fails", "fails") };
@@ -179,6 +180,18 @@ mod tests {
         let property = |name: &str| Property { name: name.into(), tolerance: 1e-10 };
         ledger.properties.insert("gae.recursion".into(), vec![property("definition"), property("segments")]);
         ledger
+    }
+
+    #[test]
+    fn the_headline_prefers_numerical_errors_to_statistics() {
+        let mut ledger = ledger();
+        let statistic = Verified { max_error: Some(0.4538), tolerance: 1.0, ..row("segments", true) };
+        ledger.verified = Some(vec![row("definition", true), statistic]);
+        let html = block(&ledger, "gae.recursion", "1", "a").unwrap();
+        assert!(
+            html.contains("largest error 4.4e-16 (1e-10 allowed)") && html.contains("<td>0.45</td>"),
+            "{html}"
+        );
     }
 
     fn row(property: &str, passed: bool) -> Verified {

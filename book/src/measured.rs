@@ -75,10 +75,13 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     }
 }
 
-/// An error or a tolerance: `0`, `2.2e-16`, `0.001`.
+/// An error or a tolerance, to two digits: `0`, `2.2e-16`, `0.45`.
 pub fn error(x: f64) -> String {
-    let plain = format!("{x}");
-    if plain.len() <= 6 { plain } else { format!("{x:.1e}").replace(".0e", "e") }
+    let exponent = format!("{x:.1e}").replace(".0e", "e");
+    match exponent.parse::<f64>() {
+        Ok(rounded) if rounded == 0.0 || (1e-3..1e3).contains(&rounded) => format!("{rounded}"),
+        _ => exponent,
+    }
 }
 
 /// A duration, in the unit that suits it.
@@ -132,6 +135,7 @@ mod tests {
         assert_eq!(duration(1_740.0), "1.74 µs");
         assert_eq!(duration(294_000.0), "294 µs");
         assert_eq!(duration(5.0e9), "5.00 s");
+        assert_eq!((error(0.4538), error(1.0), error(f64::NAN)), ("0.45".into(), "1".into(), "NaN".into()));
         assert_eq!(
             (error(0.0), error(2.220446e-16), error(1e-10), error(0.001)),
             ("0".into(), "2.2e-16".into(), "1e-10".into(), "0.001".into())
