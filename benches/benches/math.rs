@@ -3,7 +3,10 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use rederive_benches::{Rollout, gae_c};
-use rederive_math::{End, Stream, estimators, gae, normalise, returns, surrogate, value_loss};
+use rederive_math::{
+    End, Stream, beta, categorical, estimators, gae, gaussian, normalise, preference, returns, surrogate,
+    value_loss,
+};
 use std::hint::black_box;
 
 const GAMMA: f32 = 0.99;
@@ -232,6 +235,159 @@ fn kl_k123(c: &mut Criterion) {
     group.finish();
 }
 
+fn policy_softmax(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy.softmax");
+    for batch in BATCHES {
+        let actions = 6;
+        let [logits, mut d_logits] = normals(batch * actions, 1.0);
+        let [d_log_prob] = normals(batch, 1.0);
+        let zeros = vec![0.0; batch];
+        let action: Vec<u32> = (0..batch).map(|i| (i % actions) as u32).collect();
+        let mut evaluation = categorical::Evaluation::new(batch, actions);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("evaluate, 6 actions", batch), |b| {
+            b.iter(|| categorical::evaluate(black_box(&logits), &action, black_box(&mut evaluation)));
+        });
+        group.bench_function(BenchmarkId::new("gradient, 6 actions", batch), |b| {
+            b.iter(|| {
+                let out = black_box(&mut d_logits);
+                categorical::backward(black_box(&evaluation), &action, &d_log_prob, &zeros, out);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn ent_bonus(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ent.bonus");
+    for batch in BATCHES {
+        let actions = 6;
+        let [logits, mut d_logits] = normals(batch * actions, 1.0);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("gradient, 6 actions", batch), |b| {
+            b.iter(|| {
+                let rows = black_box(&logits).chunks_exact(actions);
+                for (z, d) in rows.zip(black_box(&mut d_logits).chunks_exact_mut(actions)) {
+                    categorical::add_d_entropy(z, 0.01, d);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn policy_gaussian(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy.gaussian");
+    for batch in BATCHES {
+        let (dims, log_std) = (3, [-0.5; 3]);
+        let [mean, action, mut d_mean] = normals(batch * dims, 1.0);
+        let [d_log_prob, mut log_prob] = normals(batch, 1.0);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("evaluate, 3 dimensions", batch), |b| {
+            b.iter(|| gaussian::evaluate(black_box(&mean), &log_std, &action, black_box(&mut log_prob)));
+        });
+        group.bench_function(BenchmarkId::new("gradient, 3 dimensions", batch), |b| {
+            b.iter(|| {
+                let (out, mut d_log_std) = (black_box(&mut d_mean), [0.0; 3]);
+                gaussian::backward(&mean, &log_std, &action, &d_log_prob, 0.0, out, &mut d_log_std);
+                d_log_std
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Shapes of a Beta policy with three dimensions, actions drawn from it, and room for gradients.
+struct BetaBatch {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    action: Vec<f32>,
+    evaluation: beta::Evaluation<f32>,
+}
+
+impl BetaBatch {
+    const DIMS: usize = 3;
+
+    fn interval() -> [beta::Interval<f32>; Self::DIMS] {
+        [beta::Interval::new(-1.0, 1.0); Self::DIMS]
+    }
+
+    fn new(batch: usize) -> Self {
+        let [a, b] = normals(batch * Self::DIMS, 3.0).map(|z: Vec<f32>| {
+            let mut shapes = z.clone();
+            beta::shapes(&z, &mut shapes);
+            shapes
+        });
+        let mut streams: Vec<Stream> = (0..batch as u64).map(|i| Stream::new(1, "bench", i)).collect();
+        let (mut action, mut log_prob) = (vec![0.0; a.len()], vec![0.0; batch]);
+        beta::sample_rows(&a, &b, &Self::interval(), &mut streams, &mut action, &mut log_prob);
+        BetaBatch { a, b, action, evaluation: beta::Evaluation::new(batch, Self::DIMS) }
+    }
+
+    fn evaluate(&mut self) {
+        beta::evaluate(&self.a, &self.b, &Self::interval(), &self.action, &mut self.evaluation);
+    }
+}
+
+fn policy_beta_density(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy.beta-density");
+    for batch in BATCHES {
+        let mut data = BetaBatch::new(batch);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("evaluate, 3 dimensions", batch), |b| {
+            b.iter(|| black_box(&mut data).evaluate());
+        });
+    }
+    group.finish();
+}
+
+fn policy_beta_score(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy.beta-score");
+    for batch in BATCHES {
+        let mut data = BetaBatch::new(batch);
+        data.evaluate();
+        let BetaBatch { a, b, evaluation, .. } = &data;
+        let [mut d_a, mut d_b] = normals(batch * BetaBatch::DIMS, 1.0);
+        let [d_log_prob, d_entropy] = normals(batch, 1.0);
+        let zeros = vec![0.0; batch];
+        group.throughput(Throughput::Elements(batch as u64));
+        for (name, d_entropy) in [("gradient", &zeros), ("gradient with entropy", &d_entropy)] {
+            group.bench_function(BenchmarkId::new(format!("{name}, 3 dimensions"), batch), |bench| {
+                bench.iter(|| {
+                    let (d_a, d_b) = (black_box(&mut d_a), black_box(&mut d_b));
+                    beta::backward(black_box(evaluation), a, b, &d_log_prob, d_entropy, d_a, d_b);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn prob_bt_mle(c: &mut Criterion) {
+    let mut group = c.benchmark_group("prob.bt-mle");
+    for players in [16, 256] {
+        let mut rng = Stream::new(1, "bench", 0);
+        let wins =
+            Array2::from_shape_fn((players, players), |(i, j)| f32::from(i != j) * rng.below(5) as f32);
+        let games = preference::Games::new(&wins).expect("numbers of wins");
+        let (strength, mut next) = (vec![1.0; players], vec![0.0; players]);
+        group.throughput(Throughput::Elements((players * players) as u64));
+        group.bench_function(BenchmarkId::new("MM step", players), |b| {
+            b.iter(|| games.mm_step(black_box(&strength), black_box(&mut next)));
+        });
+    }
+    group.finish();
+}
+
 criterion_group!(returns_and_advantages, return_recursion, td_update_rule, gae_recursion, gae_lambda_return,);
 criterion_group!(losses, ppo_clip_form, ppo_penalty, ppo_value_loss, ppo_adv_norm, kl_k123);
-criterion_main!(returns_and_advantages, losses);
+criterion_group!(
+    policies,
+    policy_softmax,
+    ent_bonus,
+    policy_gaussian,
+    policy_beta_density,
+    policy_beta_score,
+    prob_bt_mle
+);
+criterion_main!(returns_and_advantages, losses, policies);
