@@ -3,6 +3,8 @@
 //! The distributions under test are closed forms and their handwritten gradients; the other side is a naive sum, a central
 //! difference of one, or a quadrature of a density written out here.
 
+mod beta;
+
 use crate::generators::normal;
 use crate::measure::{EXACT, TOL_FD, TOL_ID, TOL_QUAD, TOL_STAT, Worst, require};
 use crate::oracles::{derivative, gaussian_integral, gradient, integral, jacobian};
@@ -15,7 +17,7 @@ use std::f64::consts::{LN_2, PI, TAU};
 /// Every check of this family.
 pub fn checks() -> Vec<Check> {
     let scales = || (-2.0..=2.0f64, -2.0..=2.0f64, -2.0..=2.0f64);
-    vec![
+    let mut checks = vec![
         random("ent.bonus", "gradient", TOL_FD, (logits(6.0), -3.0..=3.0f64), entropy_gradient),
         random("ent.bonus", "sign", EXACT, (logits(6.0), 1e-3..=1.0f64), entropy_sign),
         fixed("ent.bonus", "edges", TOL_ID, entropy_edges),
@@ -59,7 +61,9 @@ pub fn checks() -> Vec<Check> {
             gaussian_single_precision,
         ),
         fixed("policy.gaussian", "batch-sampler", TOL_STAT, gaussian_batch_sampler),
-    ]
+    ];
+    checks.extend(beta::checks());
+    checks
 }
 
 // Softmax: the other side
