@@ -115,8 +115,11 @@ impl Law {
     }
 }
 
+/// The two shapes of one dimension.
+type Shapes = (f64, f64);
+
 /// Two shapes between 1 and 20, often close to 1.
-fn law() -> impl Strategy<Value = (f64, f64)> + Clone + Send + Sync {
+fn law() -> impl Strategy<Value = Shapes> + Clone + Send + Sync {
     let shape = || prop_oneof![3 => 1.001..=20.0f64, 1 => 1.001..=1.5f64];
     (shape(), shape())
 }
@@ -244,7 +247,8 @@ fn density_kl((one, two): (Vec<Dimension>, Vec<Dimension>)) -> Result<f64, Strin
     worst.done()
 }
 
-fn density_kl_gradient((((a, b), (c, d)), scale): (((f64, f64), (f64, f64)), f64)) -> Result<f64, String> {
+fn density_kl_gradient(((first, second), scale): ((Shapes, Shapes), f64)) -> Result<f64, String> {
+    let ((a, b), (c, d)) = (first, second);
     let (one, two) = (Law::new(a, b), Law::new(c, d));
     let mut worst = Worst::new();
     let (mut in_a, mut in_b) = ([1.0], [1.0]);
