@@ -1,13 +1,14 @@
-//! The Beta distribution on intervals, over `D` independent dimensions: `u ~ Beta(a, b)` and `x = low + (high - low) u`, with
+//! The Beta distribution on intervals, over `D` independent dimensions: `u ~ Beta(a, b)` and
+//! `x = low + (high - low) u`, with
 //! `log pi(x) = sum_d (a - 1) log u + (b - 1) log(1 - u) - log B(a, b) - log(high - low)`.
 //!
-//! Row functions take the shapes `a` and `b`, the intervals and the action of one row, all `[D]`; [`evaluate`] and [`backward`] are their
-//! batched forms for learning loops, with nothing allocated and, in `f32`, vectorised over the batch. Shapes come from [`shape`]; where
-//! a formula needs no more they may be any positive numbers, and a shape that is not positive gives NaN.
-//! In `f32` the error of a log-density grows with the shapes, to about 1e-7 `(a + b)`.
+//! Row functions take the shapes `a` and `b`, the intervals and the action of one row, all `[D]`; [`evaluate`] and
+//! [`backward`] are their batched forms for learning loops, with nothing allocated and, in `f32`, vectorised over the
+//! batch. Shapes come from [`shape`]; where a formula needs no more they may be any positive numbers, and a shape that
+//! is not positive gives NaN. In `f32` the error of a log-density grows with the shapes, to about 1e-7 `(a + b)`.
 //!
-//! Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with Deep
-//! Reinforcement Learning using the Beta Distribution.
+//! Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with
+//! Deep Reinforcement Learning using the Beta Distribution.
 
 use crate::special::{digamma, ln_beta, sigmoid, softplus, trigamma};
 use crate::{Real, Stream, multiversion};
@@ -95,19 +96,20 @@ fn unit_log_density<F: Real>(a: F, b: F, log_u: F, log_v: F, log_beta: F) -> F {
     times_log(a - F::one(), log_u) + times_log(b - F::one(), log_v) - log_beta
 }
 
-/// The log-density of `action` on its interval, summed over dimensions; `-inf` outside, and at an end whose shape exceeds 1.
+/// The log-density of `action` on its interval, summed over dimensions; `-inf` outside, and at an end whose shape
+/// exceeds 1.
 ///
 /// ID `policy.beta-density`: `log pi(x) = (a - 1) log u + (b - 1) log(1 - u) - log B(a, b) - log(high - low)` with
-/// `u = (x - low) / (high - low)`. Without the last term the density would integrate to the width; it is constant, so scores,
-/// ratios and divergences do not see it.
+/// `u = (x - low) / (high - low)`. Without the last term the density would integrate to the width; it is constant, so
+/// scores, ratios and divergences do not see it.
 ///
 /// Shapes: all `[D]`.
 ///
 /// # Panics
 /// If the lengths differ.
 ///
-/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with Deep
-/// Reinforcement Learning using the Beta Distribution.
+/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with
+/// Deep Reinforcement Learning using the Beta Distribution.
 #[inline]
 pub fn log_prob<F: Real>(a: &[F], b: &[F], interval: &[Interval<F>], action: &[F]) -> F {
     check(a, b, interval, "interval");
@@ -134,8 +136,8 @@ pub fn log_prob<F: Real>(a: &[F], b: &[F], interval: &[Interval<F>], action: &[F
 /// # Panics
 /// If the lengths differ.
 ///
-/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with Deep
-/// Reinforcement Learning using the Beta Distribution.
+/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with
+/// Deep Reinforcement Learning using the Beta Distribution.
 pub fn kl<F: Real>(a_1: &[F], b_1: &[F], a_2: &[F], b_2: &[F]) -> F {
     check(a_1, b_1, a_2, "a_2");
     check(a_1, b_1, b_2, "b_2");
@@ -200,12 +202,13 @@ pub fn add_d_kl_first<F: Real>(
 }
 
 // ANCHOR: policy.beta-moments
-/// A shape from a network's output: `1 + softplus(z)`, at least 1, so that the density has one peak and vanishes at the ends.
+/// A shape from a network's output: `1 + softplus(z)`, at least 1, so that the density has one peak and vanishes at the
+/// ends.
 ///
 /// ID `policy.beta-moments`. Far below 0 it rounds to 1 itself.
 ///
-/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with Deep
-/// Reinforcement Learning using the Beta Distribution.
+/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with
+/// Deep Reinforcement Learning using the Beta Distribution.
 #[inline(always)]
 pub fn shape<F: Real>(z: F) -> F {
     F::one() + softplus(z)
@@ -238,9 +241,9 @@ pub fn variance<F: Real>(a: F, b: F, interval: Interval<F>) -> F {
 
 /// The action of largest density of one dimension.
 ///
-/// ID `policy.beta-moments`: `low + (high - low) (a - 1) / (a + b - 2)` where both shapes are at least 1. For `a = b = 1` the density is
-/// flat and the middle is taken. With a shape below 1 the density is unbounded at an end, and the end of the smaller shape is taken
-/// (the middle for equal ones).
+/// ID `policy.beta-moments`: `low + (high - low) (a - 1) / (a + b - 2)` where both shapes are at least 1. For
+/// `a = b = 1` the density is flat and the middle is taken. With a shape below 1 the density is unbounded at an end,
+/// and the end of the smaller shape is taken (the middle for equal ones).
 #[inline]
 pub fn mode<F: Real>(a: F, b: F, interval: Interval<F>) -> F {
     let (one, half) = (F::one(), F::of(0.5));
@@ -259,8 +262,9 @@ pub fn mode<F: Real>(a: F, b: F, interval: Interval<F>) -> F {
 // ANCHOR: policy.mean-action
 /// The mean action, for acting without noise, written to `out`.
 ///
-/// ID `policy.mean-action`: its reward `R(E x)` is not the mean reward `E R(x)` that training optimises: at least as large for concave
-/// `R`, at most as large for convex `R`. It is neither the mode nor a maximiser of `R`. See [`quadratic_gap`].
+/// ID `policy.mean-action`: its reward `R(E x)` is not the mean reward `E R(x)` that training optimises: at least as
+/// large for concave `R`, at most as large for convex `R`. It is neither the mode nor a maximiser of `R`. See
+/// [`quadratic_gap`].
 ///
 /// Shapes: all `[D]`; `out` is overwritten.
 ///
@@ -303,8 +307,8 @@ fn psi_differences<F: Real>(a: F, b: F) -> (F, F) {
 /// # Panics
 /// If the lengths differ.
 ///
-/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with Deep
-/// Reinforcement Learning using the Beta Distribution.
+/// Source: P.-W. Chou, D. Maturana, S. Scherer (2017), Improving Stochastic Policy Gradients in Continuous Control with
+/// Deep Reinforcement Learning using the Beta Distribution.
 pub fn add_d_log_prob<F: Real>(
     a: &[F],
     b: &[F],
@@ -336,8 +340,8 @@ pub fn fisher<F: Real>(a: F, b: F) -> [[F; 2]; 2] {
     [[trigamma(a) - shared, -shared], [-shared, trigamma(b) - shared]]
 }
 
-/// Entropy of `u` in nats. The term `(a + b - 2) psi(a + b)` is split, since differences of digammas stay small where the
-/// shapes are large.
+/// Entropy of `u` in nats. The term `(a + b - 2) psi(a + b)` is split, since differences of digammas stay small where
+/// the shapes are large.
 #[inline(always)]
 fn unit_entropy<F: Real>(a: F, b: F, log_beta: F, (psi_a, psi_b): (F, F)) -> F {
     log_beta + (a - F::one()) * psi_a + (b - F::one()) * psi_b
@@ -382,7 +386,8 @@ pub fn add_d_entropy<F: Real>(a: &[F], b: &[F], scale: F, d_a: &mut [F], d_b: &m
     }
 }
 
-/// Draws an action, strictly inside of its intervals, and returns its log-density. A shape that is not positive gives NaN.
+/// Draws an action, strictly inside of its intervals, and returns its log-density. A shape that is not positive gives
+/// NaN.
 ///
 /// Shapes: all `[D]`; `action` is overwritten.
 ///
@@ -409,8 +414,8 @@ pub fn sample<F: Real>(
     log_prob(a, b, interval, action)
 }
 
-/// Samples one action per row of the shapes `[N, D]`, each from its own stream, with one set of intervals `[D]` for all; writes the
-/// actions `[N, D]` and their log-densities `[N]`.
+/// Samples one action per row of the shapes `[N, D]`, each from its own stream, with one set of intervals `[D]` for
+/// all; writes the actions `[N, D]` and their log-densities `[N]`.
 ///
 /// # Panics
 /// If the lengths do not belong together.
@@ -567,8 +572,8 @@ pub fn evaluate<F: Real>(a: &[F], b: &[F], interval: &[Interval<F>], action: &[F
     }
 }
 
-/// The gradient at the shapes `[B, D]` of a loss whose gradients at `log_prob` and `entropy` are given per row `[B]`, after
-/// [`evaluate`] on the same shapes and actions. Overwrites `d_a` and `d_b`.
+/// The gradient at the shapes `[B, D]` of a loss whose gradients at `log_prob` and `entropy` are given per row `[B]`,
+/// after [`evaluate`] on the same shapes and actions. Overwrites `d_a` and `d_b`.
 ///
 /// # Panics
 /// If the lengths do not belong together.

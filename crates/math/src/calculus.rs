@@ -25,8 +25,9 @@ pub fn taylor<F: Real>(value: F, gradient: &[F], hessian: &ArrayRef2<F>, step: &
 
 /// A point where a function of one variable has its mean slope.
 ///
-/// ID `tools.taylor`: some `c` in `(a, b)` has `f'(c) (b - a) = f(b) - f(a)`. Found by bisection, so for a monotone derivative it
-/// is *the* point; `None` if `f'` less the mean slope has the same sign at both ends, which tells nothing, or if a value is NaN.
+/// ID `tools.taylor`: some `c` in `(a, b)` has `f'(c) (b - a) = f(b) - f(a)`. Found by bisection, so for a monotone
+/// derivative it is *the* point; `None` if `f'` less the mean slope has the same sign at both ends, which tells
+/// nothing, or if a value is NaN.
 ///
 /// # Panics
 /// If `a` is not less than `b`.
@@ -62,8 +63,8 @@ pub fn mean_value_point<F: Real>(f: impl Fn(F) -> F, derivative: impl Fn(F) -> F
 
 /// The slope of the function `y(x)` that `F(x, y) = 0` defines near a solution.
 ///
-/// ID `tools.implicit-diff`: `y' = -F_x / F_y`. `None` where `F_y` is 0 (no such function need exist there), or a slope is not
-/// finite.
+/// ID `tools.implicit-diff`: `y' = -F_x / F_y`. `None` where `F_y` is 0 (no such function need exist there), or a slope
+/// is not finite.
 ///
 /// Source: U. Dini (1878), Fondamenti per la teorica delle funzioni di variabili reali.
 // ANCHOR: tools.implicit-diff

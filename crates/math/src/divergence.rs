@@ -1,8 +1,8 @@
 //! Entropy, divergences between finite laws, and what they bound.
 //!
 //! A law is a slice of probabilities `[n]`. Each function validates its laws and returns [`NotALaw`] for anything else.
-//! Logarithms are natural unless a name says bits; `0 log 0` is 0, and a divergence from a law that misses an outcome is
-//! `+inf`, never NaN.
+//! Logarithms are natural unless a name says bits; `0 log 0` is 0, and a divergence from a law that misses an outcome
+//! is `+inf`, never NaN.
 
 use crate::Real;
 use ndarray::{Array1, ArrayRef2, ArrayView1};
@@ -150,8 +150,8 @@ pub fn cross_entropy<F: Real>(p: &[F], q: &[F]) -> Result<F, NotALaw> {
 
 /// The Kullback-Leibler divergence in nats; `+inf` where `q` misses an outcome of `p`.
 ///
-/// ID `prob.kl`: `KL(p || q) = sum_x p(x) log(p(x) / q(x)) >= 0`, and 0 only for `p = q`. The two orders differ, and there is
-/// no triangle inequality.
+/// ID `prob.kl`: `KL(p || q) = sum_x p(x) log(p(x) / q(x)) >= 0`, and 0 only for `p = q`. The two orders differ, and
+/// there is no triangle inequality.
 ///
 /// Shapes: both `[n]`.
 ///
@@ -171,8 +171,8 @@ pub fn kl<F: Real>(p: &[F], q: &[F]) -> Result<F, NotALaw> {
 
 /// The two marginals of a joint law, whose product is the product law closest to it.
 ///
-/// ID `prob.kl-projection`: `KL(p || q_1 x q_2) = KL(p || p_1 x p_2) + KL(p_1 || q_1) + KL(p_2 || q_2)`, so the marginals are
-/// the only minimiser of the forward divergence. The reverse divergence has no such property.
+/// ID `prob.kl-projection`: `KL(p || q_1 x q_2) = KL(p || p_1 x p_2) + KL(p_1 || q_1) + KL(p_2 || q_2)`, so the
+/// marginals are the only minimiser of the forward divergence. The reverse divergence has no such property.
 ///
 /// Shapes: `joint` `[n, m]`, `first` `[n]`, `second` `[m]`; both are overwritten.
 ///
@@ -200,8 +200,8 @@ pub fn marginals<F: Real>(joint: &ArrayRef2<F>, first: &mut [F], second: &mut [F
 
 /// The divergence of a joint law from a product law in nats; `+inf` where the product misses an outcome.
 ///
-/// ID `prob.kl-projection`: `KL(p || q_1 x q_2) = sum_ij p_ij log(p_ij / (q_1i q_2j))`; at the [`marginals`] it is the mutual
-/// information.
+/// ID `prob.kl-projection`: `KL(p || q_1 x q_2) = sum_ij p_ij log(p_ij / (q_1i q_2j))`; at the [`marginals`] it is the
+/// mutual information.
 ///
 /// Shapes: `joint` `[n, m]`, `first` `[n]`, `second` `[m]`.
 ///
@@ -226,11 +226,11 @@ pub fn kl_to_product<F: Real>(joint: &ArrayRef2<F>, first: &[F], second: &[F]) -
 
 /// How much a convex function of a random vector exceeds, on average, its value at the mean.
 ///
-/// ID `prob.jensen`: `E[phi(X)] - phi(E[X]) >= 0` for convex `phi`, and 0 only where `phi` is affine on the convex hull of the
-/// support. A concave `phi` gives the opposite sign.
+/// ID `prob.jensen`: `E[phi(X)] - phi(E[X]) >= 0` for convex `phi`, and 0 only where `phi` is affine on the convex hull
+/// of the support. A concave `phi` gives the opposite sign.
 ///
-/// Shapes: `prob` `[n]`; row `i` of `outcome` `[n, d]` is the value of `X` in outcome `i`. Outcomes of probability 0 are not
-/// looked at.
+/// Shapes: `prob` `[n]`; row `i` of `outcome` `[n, d]` is the value of `X` in outcome `i`. Outcomes of probability 0
+/// are not looked at.
 ///
 /// # Errors
 /// [`NotALaw`].
@@ -299,8 +299,8 @@ pub fn pinsker_bound<F: Real>(kl: F) -> F {
 /// # Panics
 /// If the lengths differ.
 ///
-/// Source: K. Pearson (1900), On the Criterion that a given System of Deviations from the Probable ... can be reasonably
-/// supposed to have arisen from Random Sampling.
+/// Source: K. Pearson (1900), On the Criterion that a given System of Deviations from the Probable ... can be
+/// reasonably supposed to have arisen from Random Sampling.
 pub fn chi_squared<F: Real>(p: &[F], q: &[F]) -> Result<F, NotALaw> {
     validate_pair(p, q)?;
     let term = |p: F, q: F| if p == q { F::zero() } else { (p - q) * (p - q) / q };
@@ -338,7 +338,8 @@ pub fn frequencies<F: Real>(counts: &[u64], prob: &mut [F]) -> Result<(), NotALa
 
 /// The average negative log-likelihood of `counts` under `q`, in nats; `+inf` where `q` misses what was observed.
 ///
-/// ID `prob.mle-categorical`: `-(1/n) log L(q) = H(p) + KL(p || q)` with the [`frequencies`] `p`, so `q = p` is the minimum.
+/// ID `prob.mle-categorical`: `-(1/n) log L(q) = H(p) + KL(p || q)` with the [`frequencies`] `p`, so `q = p` is the
+/// minimum.
 ///
 /// Shapes: both `[n]`.
 ///

@@ -8,8 +8,8 @@ fn assert_share<F: Real>(epsilon: F) {
 
 /// The probabilities of epsilon-greedy.
 ///
-/// ID `prob.epsilon-greedy`: `pi(a | s) = (1 - eps) 1[a = a*] + eps / A`: the random branch is uniform over *all* actions, so the
-/// greedy action has `1 - eps + eps / A`. Of equal largest values the first is greedy.
+/// ID `prob.epsilon-greedy`: `pi(a | s) = (1 - eps) 1[a = a*] + eps / A`: the random branch is uniform over *all*
+/// actions, so the greedy action has `1 - eps + eps / A`. Of equal largest values the first is greedy.
 ///
 /// Shapes: `value` (action values of one state) and `out` `[A]`; `out` is overwritten.
 ///
@@ -26,8 +26,8 @@ pub fn epsilon_greedy<F: Real>(value: &[F], epsilon: F, out: &mut [F]) {
     out[categorical::mode(value)] += F::one() - epsilon;
 }
 
-/// The action that two uniform numbers in `[0, 1)` choose: a `coin` below `epsilon` takes the random branch, in which `pick`
-/// chooses among all actions; otherwise the action is greedy.
+/// The action that two uniform numbers in `[0, 1)` choose: a `coin` below `epsilon` takes the random branch, in which
+/// `pick` chooses among all actions; otherwise the action is greedy.
 ///
 /// ID `prob.epsilon-greedy`.
 ///

@@ -1,7 +1,8 @@
 //! Finite Markov decision processes as dense arrays.
 //!
-//! `p` is `P(s' | s, a)` and `r` is `R(s, a, s')`, both `[S, A, S]`; a policy is `pi(a | s)` `[S, A]`; `mu` is the law of the first
-//! state `[S]`. Only [`validate`] and [`validate_policy`] look at the numbers; the other functions assert shapes alone.
+//! `p` is `P(s' | s, a)` and `r` is `R(s, a, s')`, both `[S, A, S]`; a policy is `pi(a | s)` `[S, A]`; `mu` is the law
+//! of the first state `[S]`. Only [`validate`] and [`validate_policy`] look at the numbers; the other functions assert
+//! shapes alone.
 
 use crate::Real;
 use crate::divergence::{self, NotALaw};
@@ -63,8 +64,8 @@ impl Error for NotAnMdp {}
 
 /// Whether the arrays are a Markov decision process.
 ///
-/// ID `mdp.kernel`: `P(s' | s, a) >= 0`, `sum_s' P(s' | s, a) = 1`, `R` finite, `mu` a law, `gamma` in `[0, 1]` (1 belongs to a
-/// finite horizon, or to sure termination). Sums may be off by 1e-9 (in `f32` by 4e-6).
+/// ID `mdp.kernel`: `P(s' | s, a) >= 0`, `sum_s' P(s' | s, a) = 1`, `R` finite, `mu` a law, `gamma` in `[0, 1]` (1
+/// belongs to a finite horizon, or to sure termination). Sums may be off by 1e-9 (in `f32` by 4e-6).
 ///
 /// Shapes: `p` and `r` `[S, A, S]`, `mu` `[S]`.
 ///
@@ -207,7 +208,8 @@ pub fn state_law<F: Real>(kernel: &ArrayRef2<F>, mu: &[F], steps: usize, out: &m
 
 /// Transition probabilities and mean rewards from the joint law of next state and reward.
 ///
-/// ID `mdp.rewards`: `P(s' | s, a) = sum_r P(s', r | s, a)` and `R(s, a, s') = E[r | s, a, s']` (0 where `s'` cannot follow).
+/// ID `mdp.rewards`: `P(s' | s, a) = sum_r P(s', r | s, a)` and `R(s, a, s') = E[r | s, a, s']` (0 where `s'` cannot
+/// follow).
 ///
 /// Shapes: `joint` `[S, A, S, K]` holds `P(s', r_k | s, a)`, `reward` `[K]`; `p` and `r` `[S, A, S]` are overwritten.
 ///
@@ -256,8 +258,8 @@ pub fn mean_reward<F: Real>(p: &ArrayRef3<F>, r: &ArrayRef3<F>, out: &mut ArrayR
 
 /// How much larger the variance of the return is than if reward and next state were drawn independently.
 ///
-/// ID `mdp.rewards`: `2 sum_{t<T} gamma^(2t+1) E[Cov(r_t, V_{t+1}(s_{t+1}) | s_t, a_t)]` with `V_T = 0`. The mean of the return does
-/// not depend on their joint law, its variance does (and not in one step: for `T = 1` the excess is 0).
+/// ID `mdp.rewards`: `2 sum_{t<T} gamma^(2t+1) E[Cov(r_t, V_{t+1}(s_{t+1}) | s_t, a_t)]` with `V_T = 0`. The mean of
+/// the return does not depend on their joint law, its variance does (and not in one step: for `T = 1` the excess is 0).
 ///
 /// Shapes: `joint` `[S, A, S, K]` holds `P(s', r_k | s, a)`, `reward` `[K]`, `policy` `[S, A]`, `mu` `[S]`.
 ///
@@ -321,8 +323,8 @@ fn check_joint<F>(joint: &ArrayRef4<F>, reward: &[F]) {
 /// The discounted share of time that the chain spends in each state.
 ///
 /// ID `mdp.occupancy`: `d = (1 - gamma) sum_t gamma^t Pr(s_t = .)`, a law, and the solution of
-/// `d = (1 - gamma) mu + gamma d P_pi`. Solved by elimination without pivots: the matrix of that system dominates by columns, so
-/// that every multiplier is at most 1.
+/// `d = (1 - gamma) mu + gamma d P_pi`. Solved by elimination without pivots: the matrix of that system dominates by
+/// columns, so that every multiplier is at most 1.
 ///
 /// Shapes: `kernel` `[S, S]` (see [`policy_kernel`]), `mu` and `out` `[S]`; `out` is overwritten.
 ///
@@ -369,7 +371,8 @@ pub fn occupancy<F: Real>(kernel: &ArrayRef2<F>, mu: &[F], gamma: F, out: &mut [
 
 /// The objective of a policy from its occupancy.
 ///
-/// ID `mdp.occupancy`: `J = 1 / (1 - gamma) sum_s d(s) sum_a pi(a | s) r(s, a)`, which is the mean value of the first state.
+/// ID `mdp.occupancy`: `J = 1 / (1 - gamma) sum_s d(s) sum_a pi(a | s) r(s, a)`, which is the mean value of the first
+/// state.
 ///
 /// Shapes: `occupancy` `[S]`, `policy` and `mean_reward` `[S, A]`.
 ///
@@ -379,8 +382,8 @@ pub fn occupancy<F: Real>(kernel: &ArrayRef2<F>, mu: &[F], gamma: F, out: &mut [
 /// # Panics
 /// If the shapes do not belong together.
 ///
-/// Source: R. S. Sutton, D. McAllester, S. Singh, Y. Mansour (2000), Policy Gradient Methods for Reinforcement Learning with
-/// Function Approximation.
+/// Source: R. S. Sutton, D. McAllester, S. Singh, Y. Mansour (2000), Policy Gradient Methods for Reinforcement Learning
+/// with Function Approximation.
 pub fn objective<F: Real>(
     occupancy: &[F],
     policy: &ArrayRef2<F>,

@@ -8,8 +8,8 @@ use std::fmt;
 
 /// The probability that one player beats another.
 ///
-/// ID `prob.bradley-terry`: `Pr(i > j) = sigma(u_i - u_j) = e^u_i / (e^u_i + e^u_j)` for abilities `u`. Only differences of
-/// abilities matter, the two orders add up to 1, and logits add up along a chain of players.
+/// ID `prob.bradley-terry`: `Pr(i > j) = sigma(u_i - u_j) = e^u_i / (e^u_i + e^u_j)` for abilities `u`. Only
+/// differences of abilities matter, the two orders add up to 1, and logits add up along a chain of players.
 ///
 /// Source: R. A. Bradley, M. E. Terry (1952), Rank Analysis of Incomplete Block Designs.
 // ANCHOR: prob.bradley-terry
@@ -120,8 +120,8 @@ impl<F: Real> Games<F> {
         assert!(x.len() == n, "there are {n} players but {name} has {} entries", x.len());
     }
 
-    /// The abilities of largest likelihood, by MM steps from equal ones until no entry of the gradient exceeds `tolerance`
-    /// (expected less actual wins of a player), or `max_steps` are made.
+    /// The abilities of largest likelihood, by MM steps from equal ones until no entry of the gradient exceeds
+    /// `tolerance` (expected less actual wins of a player), or `max_steps` are made.
     ///
     /// ID `prob.bt-mle`: a finite maximum exists and is unique up to a shift exactly if the graph of wins is strongly
     /// connected, that is, if from every player to every other there is a chain of wins.
@@ -215,7 +215,8 @@ impl<F: Real> Games<F> {
 
     /// The gradient of [`nll`](Self::nll), written to `out` `[n]`.
     ///
-    /// ID `prob.bt-mle`: `dNLL/du_i = -sum_j (w_ij - n_ij sigma(u_i - u_j))`, expected less actual wins. The entries add up to 0.
+    /// ID `prob.bt-mle`: `dNLL/du_i = -sum_j (w_ij - n_ij sigma(u_i - u_j))`, expected less actual wins. The entries
+    /// add up to 0.
     ///
     /// # Panics
     /// If a length is not the number of players.
@@ -231,11 +232,11 @@ impl<F: Real> Games<F> {
         }
     }
 
-    /// One step of minorisation and maximisation on strengths `lambda = e^u` `[n]`, written to `out` `[n]`; never lowers the
-    /// likelihood. Returns the largest entry of the gradient at `strength`, by size.
+    /// One step of minorisation and maximisation on strengths `lambda = e^u` `[n]`, written to `out` `[n]`; never
+    /// lowers the likelihood. Returns the largest entry of the gradient at `strength`, by size.
     ///
-    /// ID `prob.bt-mle`: `lambda_i <- sum_j w_ij / sum_j (n_ij / (lambda_i + lambda_j))`. A player without a win falls to 0, an ability of
-    /// minus infinity; [`fit`](Self::fit) reports that beforehand.
+    /// ID `prob.bt-mle`: `lambda_i <- sum_j w_ij / sum_j (n_ij / (lambda_i + lambda_j))`. A player without a win falls
+    /// to 0, an ability of minus infinity; [`fit`](Self::fit) reports that beforehand.
     ///
     /// # Panics
     /// If a length is not the number of players.

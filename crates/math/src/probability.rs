@@ -15,8 +15,8 @@ fn same_length<A, B>(name: &str, a: &[A], other: &str, b: &[B]) {
 
 /// The mean of `value` under `prob`.
 ///
-/// ID `prob.expectation-sum`: `E[f(X)] = sum_x p(x) f(x)`, linear in `f`. Outcomes of probability 0 do not count, whatever
-/// their value.
+/// ID `prob.expectation-sum`: `E[f(X)] = sum_x p(x) f(x)`, linear in `f`. Outcomes of probability 0 do not count,
+/// whatever their value.
 ///
 /// Shapes: both `[n]`.
 ///
@@ -95,8 +95,8 @@ impl<F: Real> Decomposition<F> {
 
 /// Mean and variance of `X` by way of its conditional moments.
 ///
-/// ID `prob.total-expectation`: `E[X] = sum_y Pr(y) E[X | y]` and `Var X = E[Var(X | Y)] + Var(E[X | Y])`, over the `y` that
-/// can occur.
+/// ID `prob.total-expectation`: `E[X] = sum_y Pr(y) E[X | y]` and `Var X = E[Var(X | Y)] + Var(E[X | Y])`, over the `y`
+/// that can occur.
 ///
 /// Shapes: `joint` `[m, n]` holds `Pr(Y = y, X = value_x)`, `value` is `[n]`.
 ///
@@ -169,12 +169,13 @@ impl Error for NoSwap {}
 
 /// The gradient of an expectation, as the sum of the gradients of its terms.
 ///
-/// ID `prob.grad-sum-swap`: `d/dtheta sum_x p_theta(x) f(x) = sum_x (d p_theta(x) / dtheta) f(x)` for a finite support that
-/// does not depend on `theta`. That it does not is tested: on a fixed support the slopes of the probabilities add up to 0, and an
-/// outcome of probability 0 has none. The uniform law on `[0, theta]` fails this test, and the swap would even get the sign
-/// of its mean's derivative wrong.
+/// ID `prob.grad-sum-swap`: `d/dtheta sum_x p_theta(x) f(x) = sum_x (d p_theta(x) / dtheta) f(x)` for a finite support
+/// that does not depend on `theta`. That it does not is tested: on a fixed support the slopes of the probabilities add
+/// up to 0, and an outcome of probability 0 has none. The uniform law on `[0, theta]` fails this test, and the swap
+/// would even get the sign of its mean's derivative wrong.
 ///
-/// Shapes: `prob` and `value` `[n]`, `d_prob` `[k, n]` (row `j` the derivative in parameter `j`), `out` `[k]`, overwritten.
+/// Shapes: `prob` and `value` `[n]`, `d_prob` `[k, n]` (row `j` the derivative in parameter `j`), `out` `[k]`,
+/// overwritten.
 ///
 /// # Errors
 /// [`NoSwap`].
@@ -236,8 +237,8 @@ pub fn softmax_slopes<F: Real>(prob: &[F], out: &mut ArrayRef2<F>) {
 pub struct Estimate<F> {
     /// The mean of the samples.
     pub mean: F,
-    /// The estimated standard deviation of that mean: `sqrt(s^2 / N)` with `s^2 = sum_i (f_i - mean)^2 / (N - 1)`. Infinite
-    /// for one sample, which says nothing about its spread.
+    /// The estimated standard deviation of that mean: `sqrt(s^2 / N)` with `s^2 = sum_i (f_i - mean)^2 / (N - 1)`.
+    /// Infinite for one sample, which says nothing about its spread.
     pub standard_error: F,
 }
 
@@ -290,8 +291,8 @@ pub fn mc_moments<F: Real>(prob: &[F], value: &[F], samples: usize) -> Result<(F
 pub struct Reweighted<F> {
     /// `E_q[(p / q) f]`.
     pub value: F,
-    /// `E_q[p / q] = Pr_p(q > 0)`: 1 exactly where `q` covers `p`. Less than 1 is the sign of a missing outcome, which `value`
-    /// alone does not show.
+    /// `E_q[p / q] = Pr_p(q > 0)`: 1 exactly where `q` covers `p`. Less than 1 is the sign of a missing outcome, which
+    /// `value` alone does not show.
     pub weight_mean: F,
     /// Whether `q > 0` wherever `p f` is not 0, so that `value` is `E_p[f]`.
     pub covered: bool,
@@ -299,8 +300,8 @@ pub struct Reweighted<F> {
 
 /// The expectation of importance sampling.
 ///
-/// ID `prob.importance-sampling`: `E_p[f] = E_q[(p / q) f]` if `q > 0` wherever `p f` is not 0. The sum runs over what `q`
-/// can draw.
+/// ID `prob.importance-sampling`: `E_p[f] = E_q[(p / q) f]` if `q > 0` wherever `p f` is not 0. The sum runs over what
+/// `q` can draw.
 ///
 /// Shapes: all `[n]`.
 ///
@@ -335,10 +336,11 @@ pub fn reweighted<F: Real>(p: &[F], q: &[F], value: &[F]) -> Result<Reweighted<F
 pub struct ImportanceSampling<F> {
     /// `(1/N) sum_i w_i f_i`: unbiased.
     pub plain: Estimate<F>,
-    /// `sum_i w_i f_i / sum_i w_i`: biased by `O(1/N)`, and indifferent to the scale of the weights. NaN if all weights are 0.
-    pub self_normalised: F,
-    /// `(sum_i w_i)^2 / sum_i w_i^2`, from 1 to `N`: how many samples of `p` itself would be worth as much. 0 if all weights
+    /// `sum_i w_i f_i / sum_i w_i`: biased by `O(1/N)`, and indifferent to the scale of the weights. NaN if all weights
     /// are 0.
+    pub self_normalised: F,
+    /// `(sum_i w_i)^2 / sum_i w_i^2`, from 1 to `N`: how many samples of `p` itself would be worth as much. 0 if all
+    /// weights are 0.
     pub effective_sample_size: F,
     /// `(1/N) sum_i w_i`, whose expectation is `Pr_p(q > 0)`: far from 1 where `q` misses a part of `p`.
     pub weight: Estimate<F>,
@@ -353,8 +355,8 @@ pub struct ImportanceSampling<F> {
 /// # Panics
 /// If the lengths differ or there is no sample.
 ///
-/// Source: H. Kahn, A. W. Marshall (1953), Methods of Reducing Sample Size in Monte Carlo Computations; A. Kong (1992), A Note
-/// on Importance Sampling using Standardized Weights (the effective sample size).
+/// Source: H. Kahn, A. W. Marshall (1953), Methods of Reducing Sample Size in Monte Carlo Computations; A. Kong (1992),
+/// A Note on Importance Sampling using Standardized Weights (the effective sample size).
 pub fn importance_sampling<F: Real>(weight: &[F], value: &[F]) -> ImportanceSampling<F> {
     same_length("weight", weight, "value", value);
     let product: Vec<F> = weight.iter().zip(value).map(|(&w, &f)| w * f).collect();
@@ -382,8 +384,8 @@ pub fn effective_sample_size<F: Real>(weight: &[F]) -> F {
 
 /// The second moment of an importance weight.
 ///
-/// ID `prob.is-variance`: `E_q[(p / q)^2] = 1 + chi2(p || q)`; `+inf` where `q` misses an outcome of `p`, although a sampler
-/// of `q` would never notice.
+/// ID `prob.is-variance`: `E_q[(p / q)^2] = 1 + chi2(p || q)`; `+inf` where `q` misses an outcome of `p`, although a
+/// sampler of `q` would never notice.
 ///
 /// Shapes: both `[n]`.
 ///
@@ -401,7 +403,8 @@ pub fn second_moment<F: Real>(p: &[F], q: &[F]) -> Result<F, NotALaw> {
 
 /// The second moment of the product of independent weights: the product of their second moments.
 ///
-/// ID `prob.is-variance`: with the same two laws in each of `T` steps it is the `T`-th power, exponential in the horizon.
+/// ID `prob.is-variance`: with the same two laws in each of `T` steps it is the `T`-th power, exponential in the
+/// horizon.
 ///
 /// Shape: `[T]`, one second moment per step.
 ///
@@ -412,8 +415,8 @@ pub fn product_second_moment<F: Real>(step: &[F]) -> F {
 
 /// The variance of one weighted sample.
 ///
-/// ID `prob.is-variance`: `Var_q((p / q) f) = sum_x p^2 f^2 / q - (E_p f)^2`; `+inf` where `q` misses an outcome with `p f`
-/// not 0.
+/// ID `prob.is-variance`: `Var_q((p / q) f) = sum_x p^2 f^2 / q - (E_p f)^2`; `+inf` where `q` misses an outcome with
+/// `p f` not 0.
 ///
 /// Shapes: all `[n]`.
 ///
@@ -444,9 +447,9 @@ pub fn weighted_variance<F: Real>(p: &[F], q: &[F], value: &[F]) -> Result<F, No
 
 /// The probability ratios of all beginnings of a trajectory under two policies.
 ///
-/// ID `prob.is-trajectory`: `out[t] = prod_{k <= t} pi(a_k | s_k) / pi_old(a_k | s_k)`. Dynamics and initial law cancel, so the
-/// last entry is the ratio of the whole trajectory, and `E_old[out[t] f(s_t, a_t)] = E_pi[f(s_t, a_t)]`. The ratio of step `t` alone
-/// does not correct the law of `s_t`.
+/// ID `prob.is-trajectory`: `out[t] = prod_{k <= t} pi(a_k | s_k) / pi_old(a_k | s_k)`. Dynamics and initial law
+/// cancel, so the last entry is the ratio of the whole trajectory, and `E_old[out[t] f(s_t, a_t)] = E_pi[f(s_t, a_t)]`.
+/// The ratio of step `t` alone does not correct the law of `s_t`.
 ///
 /// Shapes: all `[T]`; `out` is overwritten. Sums of logarithms, so that only the result can overflow.
 ///
