@@ -60,60 +60,8 @@ fn last_row<F: Real>(
     }
 }
 
-/// `W` columns from `at`, all rows, with the chain in registers.
-#[inline(always)]
-fn columns<F: Real, const W: usize>(
-    at: usize,
-    stride: usize,
-    input: (&[F], &[F], &[F], &[End]),
-    gamma: F,
-    decay: F,
-    output: (&mut [F], &mut [F]),
-) {
-    let (reward, value, next_value, end) = input;
-    let (advantage, return_) = output;
-    let mut chain = [F::zero(); W];
-    let mut from = reward.len() + at;
-    while from >= stride + at && stride > 0 {
-        from -= stride;
-        let window = from..from + W;
-        let (r, v) = (&reward[window.clone()], &value[window.clone()]);
-        let (nv, e) = (&next_value[window.clone()], &end[window.clone()]);
-        let (a, g) = (&mut advantage[window.clone()], &mut return_[window]);
-        for i in 0..W {
-            chain[i] = step(r[i], v[i], nv[i], e[i], chain[i], gamma, decay);
-        }
-        for i in 0..W {
-            a[i] = chain[i];
-            g[i] = chain[i] + v[i];
-        }
-    }
-}
-
-multiversion! {
-    /// All rows of a narrow contiguous array, a few columns at a time.
-    fn narrow<F: Real>(
-        envs: usize, reward: &[F], value: &[F], next_value: &[F], end: &[End], gamma: F, decay: F,
-        advantage: &mut [F], return_: &mut [F],
-    ) {
-        let n = reward.len();
-        let (value, next_value, end) = (&value[..n], &next_value[..n], &end[..n]);
-        let (advantage, return_) = (&mut advantage[..n], &mut return_[..n]);
-        let mut at = 0;
-        while at < envs {
-            let input = (reward, value, next_value, end);
-            let output = (&mut *advantage, &mut *return_);
-            at += match envs - at {
-                16.. => { columns::<F, 16>(at, envs, input, gamma, decay, output); 16 }
-                8.. => { columns::<F, 8>(at, envs, input, gamma, decay, output); 8 }
-                4.. => { columns::<F, 4>(at, envs, input, gamma, decay, output); 4 }
-                _ => { columns::<F, 1>(at, envs, input, gamma, decay, output); 1 }
-            };
-        }
-    }
-}
-
-/// Up to this many columns the chain stays in registers; above, whole rows stream through memory.
+/// Up to this many columns the vector code keeps the chain in registers; above, whole rows stream through memory.
+#[cfg(target_arch = "x86_64")]
 const NARROW: usize = 64;
 
 /// Advantages and value targets of a rollout, in one backward pass.
@@ -181,7 +129,7 @@ pub fn gae_threads<F: Real>(
         advantage: advantage.view_mut(),
         return_: return_.view_mut(),
     };
-    let threads = threads.min(steps * envs / PER_THREAD).max(1);
+    let threads = threads.min(steps * envs / PER_THREAD).min(envs / 16).max(1);
     let stream = steps * envs >= STREAMED;
     if threads == 1 {
         return job.run(gamma, decay, stream);
@@ -189,7 +137,8 @@ pub fn gae_threads<F: Real>(
     std::thread::scope(|scope| {
         for left in (1..threads).rev() {
             // Multiples of 16 columns keep the blocks on cache lines of their own.
-            let block = (job.reward.ncols() / (left + 1)).next_multiple_of(16);
+            let columns = job.reward.ncols();
+            let block = (columns / (left + 1)).next_multiple_of(16).min(columns);
             let (mut first, rest) = job.split(block);
             scope.spawn(move || first.run(gamma, decay, stream));
             job = rest;
@@ -217,14 +166,14 @@ struct Job<'a, F> {
 
 impl<F: Real> Job<'_, F> {
     fn run(&mut self, gamma: F, decay: F, stream: bool) {
+        if self.reward.is_empty() {
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if self.run_f32(gamma, decay, stream) {
             return;
         }
         let _ = stream; // only the vector code has such stores
-        if self.reward.ncols() <= NARROW && self.narrow(gamma, decay) {
-            return;
-        }
         wide(self, gamma, decay);
     }
 
@@ -271,19 +220,6 @@ impl<F: Real> Job<'_, F> {
         // SAFETY: F is f32; all six views have the same shape and contiguous columns, the outputs are borrowed mutably, and
         // the level is this CPU's.
         unsafe { x86::run(level(), &block, gamma, decay, stream) }
-    }
-
-    /// A few columns at a time, if all arrays are contiguous.
-    fn narrow(&mut self, gamma: F, decay: F) -> bool {
-        let envs = self.reward.ncols();
-        if let (Some(r), Some(v)) = (self.reward.as_slice(), self.value.as_slice())
-            && let (Some(nv), Some(e)) = (self.next_value.as_slice(), self.end.as_slice())
-            && let (Some(a), Some(g)) = (self.advantage.as_slice_mut(), self.return_.as_slice_mut())
-        {
-            narrow(envs, r, v, nv, e, gamma, decay, a, g);
-            return true;
-        }
-        false
     }
 
     fn split(self, columns: usize) -> (Self, Self) {
@@ -550,19 +486,6 @@ mod tests {
             assert!(plain.iter().all(|a| a.is_finite()));
             let results = at_every_level(|| {
                 let (mut a, mut g) = (Array2::zeros((steps, envs)), Array2::zeros((steps, envs)));
-                narrow(
-                    envs,
-                    reward.as_slice().unwrap(),
-                    value.as_slice().unwrap(),
-                    next_value.as_slice().unwrap(),
-                    end.as_slice().unwrap(),
-                    gamma,
-                    decay,
-                    a.as_slice_mut().unwrap(),
-                    g.as_slice_mut().unwrap(),
-                );
-                let narrow_result = (a.clone(), g.clone());
-                a.fill(0.0);
                 wide(&mut job(&rollout, &mut a, &mut g), gamma, decay);
                 let wide_result = (a.clone(), g.clone());
                 a.fill(0.0);
@@ -570,16 +493,29 @@ mod tests {
                 let cached_result = (a.clone(), g.clone());
                 a.fill(0.0);
                 job(&rollout, &mut a, &mut g).run(gamma, decay, true);
-                [narrow_result, wide_result, cached_result, (a, g)]
+                [wide_result, cached_result, (a, g)]
             });
             let plain = (plain.clone(), &plain + value);
             assert!(results.iter().flatten().all(|result| *result == plain), "{steps} x {envs}");
             let (mut a, mut g) = (Array2::zeros((steps, envs)), Array2::zeros((steps, envs)));
             for threads in [1, 2, 3] {
-                a.fill(0.0);
+                a.fill(0.0); // only the largest of these shapes is worth a second thread
                 gae_threads(threads, reward, value, next_value, end, gamma, 0.95, &mut a, &mut g);
                 assert_eq!((&a, &g), (&plain.0, &plain.1), "{threads} threads");
             }
+        }
+    }
+
+    #[test]
+    fn threads_share_few_columns() {
+        for envs in [1, 8, 33, 47] {
+            let steps = 4 * PER_THREAD / envs;
+            let (reward, value, next_value, end) = rollout(steps, envs);
+            let zeros = || Array2::zeros((steps, envs));
+            let (mut a, mut g, mut a2, mut g2) = (zeros(), zeros(), zeros(), zeros());
+            gae(&reward, &value, &next_value, &end, 0.9, 0.8, &mut a, &mut g);
+            gae_threads(4, &reward, &value, &next_value, &end, 0.9, 0.8, &mut a2, &mut g2);
+            assert!(a == a2 && g == g2, "{envs} columns");
         }
     }
 

@@ -24,7 +24,8 @@ pub fn ratio<F: Real>(log_prob: F, old_log_prob: F) -> F {
 /// The clipped objective of one sample.
 ///
 /// ID `ppo.clip-form`: `min(rho A, clip(rho, 1 - eps, 1 + eps) A)`, which is `A min(rho, 1 + eps)` for `A >= 0` and
-/// `A max(rho, 1 - eps)` for `A < 0`; this form has no product with an infinite ratio that the minimum would not take. It never exceeds `rho A`, and has no lower bound when `A < 0`.
+/// `A max(rho, 1 - eps)` for `A < 0`. It never exceeds `rho A`, and has no lower bound when `A < 0`. Computed in the second
+/// form: the first would multiply an infinite ratio by an advantage of 0.
 ///
 /// Source: J. Schulman et al. (2017), Proximal Policy Optimization Algorithms, equation 7.
 #[doc(alias = "clip_range")]
@@ -106,12 +107,12 @@ fn clip_block<F: Real>(
     for i in 0..n {
         let log_ratio = log_prob[i] - old_log_prob[i];
         let ratio = log_ratio.vexp();
-        // A select: the ratio of a flat sample may be infinite.
-        let is_flat = is_flat(ratio, advantage[i], clip_eps);
-        d_log_prob[i] = if is_flat { F::zero() } else { -scale * (ratio * advantage[i]) };
+        let slope = clip_grad(ratio, advantage[i], clip_eps);
+        // A select: the ratio of a sample without a slope may be infinite.
+        d_log_prob[i] = if slope == F::zero() { F::zero() } else { -scale * (ratio * slope) };
         objective[i] += clip(ratio, advantage[i], clip_eps);
         outside[i] += one_if((ratio - F::one()).abs() > clip_eps);
-        flat[i] += one_if(is_flat);
+        flat[i] += one_if(is_flat(ratio, advantage[i], clip_eps));
         k3[i] += exp_minus_tangent(log_ratio, ratio);
         k1[i] -= log_ratio;
     }
@@ -468,6 +469,13 @@ mod tests {
             assert!((f64::from(results[0].0.approx_kl) / exact.approx_kl - 1.0).abs() < 1e-5);
             assert!(results[0].3.iter().zip(&d).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6 / n as f64));
         }
+    }
+
+    #[test]
+    fn an_infinite_ratio_has_a_slope_only_where_the_objective_has() {
+        let mut d = [f64::NAN; 3];
+        let stats = clip_loss(&[0.0; 3], &[-800.0; 3], &[1.0, 0.0, -1.0], 0.2, &mut d);
+        assert_eq!((d, stats.loss), ([0.0, 0.0, f64::INFINITY], f64::INFINITY));
     }
 
     #[test]
