@@ -16,10 +16,10 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "rederive", version, styles = STYLES, max_term_width = 110, after_help = "\
 Examples:
-  rederive train ppo CartPole-v1                   solve CartPole
-  rederive eval runs/ppo-CartPole-v1-seed1         run the agent 100 times
-  rederive verify gae                              check the formulas of GAE
-  rederive list                                    what there is to train, and on what
+  rederive train ppo CartPole-v1              solve CartPole
+  rederive eval runs/ppo-CartPole-v1-seed1    run the agent 100 times
+  rederive verify gae                         check the formulas of GAE
+  rederive list                               what there is to train, and on what
 
 `rederive COMMAND --help` says more.
 Exit codes: 0 done, 1 a run or check failed, 2 bad usage or bad input,

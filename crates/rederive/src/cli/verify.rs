@@ -8,7 +8,7 @@ use console::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rederive_tests::{Check, Outcome};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,12 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
         )));
     }
 
-    let layout = Layout::new(&checks, report::columns().unwrap_or(usize::MAX));
+    check_all(&checks, &args, stop)
+}
+
+/// Runs the checks on several threads, prints their table or document, and fails if one of them fails.
+fn check_all(checks: &[&Check], args: &VerifyArgs, stop: &AtomicBool) -> Result<(), Failure> {
+    let layout = Layout::new(checks, report::columns().unwrap_or(usize::MAX));
     let bar = bar(checks.len() as u64);
     let print = |text: &str| if args.json { Ok(()) } else { bar.suspend(|| report::stdout(text)) };
     print(&layout.head())?;
@@ -37,7 +42,7 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         for _ in 0..threads {
-            let (sender, next, checks) = (sender.clone(), &next, &checks);
+            let (sender, next, checks) = (sender.clone(), &next, checks);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let i = next.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +98,7 @@ pub fn run(args: VerifyArgs) -> Result<(), Failure> {
         report::json(&outcomes)?;
     } else {
         for outcome in &failed {
-            report::stdout(&counterexample(outcome, &args))?;
+            report::stdout(&counterexample(outcome, args))?;
         }
     }
     let ran = format!("{} in {}", counted(outcomes.len(), "check"), duration(start.elapsed().as_secs_f64()));
@@ -217,6 +222,33 @@ fn counterexample(outcome: &Outcome, args: &VerifyArgs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_check_fails_the_command_and_shows_its_smallest_counterexample() {
+        let good = rederive_tests::fixed("a.b", "closed", 1e-9, |_| Ok(1e-12));
+        let bad =
+            rederive_tests::fixed("a.b", "shrunk", 1e-9, |_| Err("differs for the input [1, 2]".to_owned()));
+        let args = VerifyArgs { pattern: None, cases: 4, seed: 3, threads: Some(2), json: false };
+        let failure = check_all(&[&good, &bad], &args, &AtomicBool::new(false)).expect_err("one fails");
+        assert_eq!(failure.exit_code(), 1);
+        assert!(failure.to_string().starts_with("1 check failed of 2 checks in "), "{failure}");
+        assert!(check_all(&[&good], &args, &AtomicBool::new(false)).is_ok());
+
+        let outcome = bad.run(4, 3);
+        let text = counterexample(&outcome, &args);
+        assert!(
+            text.contains("a.b::shrunk FAILED") && text.contains("    differs for the input [1, 2]"),
+            "{text}"
+        );
+        assert!(text.contains("rederive verify a.b::shrunk --cases 4 --seed 3"), "{text}");
+        let layout = |columns| Layout::new(&[&good, &bad], columns);
+        assert!(layout(usize::MAX).row(&outcome, None).ends_with("FAILED\n"));
+        let lines = layout(40).row(&outcome, None);
+        assert!(
+            lines.starts_with("a.b\n  shrunk") && !layout(40).row(&outcome, Some("a.b")).contains("a.b"),
+            "{lines}"
+        );
+    }
 
     #[test]
     fn patterns_match_parts_of_names() {
