@@ -17,8 +17,7 @@ pub fn checks() -> Vec<Check> {
         random("mdp.markov", "marginals", TOL_ID, tiny_and_policy(), markov_marginals),
         random("mdp.markov", "conditionals", TOL_ID, tiny_and_policy(), markov_conditionals),
         fixed("mdp.markov", "closed", TOL_STAT, |_| markov_closed()),
-        // One case lists up to 62208 outcomes.
-        random("mdp.rewards", "definition", TOL_ID, joint_case(), rewards_definition).at_most(64),
+        random("mdp.rewards", "definition", TOL_ID, joint_case(), rewards_definition),
         random("mdp.rewards", "mean", TOL_ID, mdp(0.99), rewards_mean),
         fixed("mdp.rewards", "closed", TOL_ID, |_| rewards_closed()),
         random("mdp.occupancy", "definition", TOL_SOLVE, mdp_and_policy(0.99), occupancy_definition),
