@@ -114,9 +114,12 @@ fn optimizers(c: &mut Criterion) {
     ];
     for (name, config) in rules {
         let mut optimizer = Optimizer::new(config, len);
-        group.bench_function(name, |bench| bench.iter(|| optimizer.step(black_box(&mut params), &grad, 1e-9)));
+        group
+            .bench_function(name, |bench| bench.iter(|| optimizer.step(black_box(&mut params), &grad, 1e-9)));
     }
-    group.bench_function("clip_global_norm", |bench| bench.iter(|| clip_global_norm(black_box(&mut grad), 1e9)));
+    group.bench_function("clip_global_norm", |bench| {
+        bench.iter(|| clip_global_norm(black_box(&mut grad), 1e9))
+    });
     group.finish();
 }
 

@@ -55,7 +55,8 @@ fn iterations(c: &mut Criterion) {
         let mut networks = ppo.networks().clone();
         let mut collector = Collector::new(env.as_ref(), config.num_steps, config.gamma);
         bench.iter(|| {
-            collector.collect(env.as_mut(), &mut networks, &mut episodes, 0, 1).expect("finite").reward()[[0, 0]]
+            collector.collect(env.as_mut(), &mut networks, &mut episodes, 0, 1).expect("finite").reward()
+                [[0, 0]]
         });
         episodes.drain();
     });

@@ -57,8 +57,10 @@ const TANH_SATURATION: f32 = 9.02;
 
 /// Numerator and denominator of tanh(x) / x in powers of x^2 on [0, 9.02^2]: a weighted least-squares fit, reweighted until
 /// its relative error was level at 2.1e-8. All coefficients are positive, so nothing cancels.
+#[allow(clippy::excessive_precision)] // as the fit printed them
 const TANH_P: [f32; 5] =
     [0.999999979333, 0.133799032238, 0.00349424888907, 2.05867745555e-5, 1.33231896382e-8];
+#[allow(clippy::excessive_precision)] // as the fit printed them
 const TANH_Q: [f32; 5] = [1.0, 0.467132186998, 0.0258719034755, 0.000328343331372, 7.76379930568e-7];
 
 /// The rational approximation of tanh for one number: relative error below 3e-7 (see the test, which visits every

@@ -19,7 +19,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         steps += report.steps;
         returns.extend(episodes.drain().map(|episode| episode.return_));
         if returns.len() >= 100 {
-            println!("{steps:>7} steps: mean return {:.1}", returns.iter().sum::<f64>() / returns.len() as f64);
+            println!(
+                "{steps:>7} steps: mean return {:.1}",
+                returns.iter().sum::<f64>() / returns.len() as f64
+            );
             returns.clear();
         }
     }

@@ -1,5 +1,6 @@
 //! PPO's objective on plain vectors: no network in sight, scalars and gradients out.
 
+use rederive_math::estimators::should_stop;
 use rederive_math::surrogate::{self, Direction};
 use rederive_math::{Real, value_loss};
 
@@ -123,5 +124,5 @@ pub fn total<F: Real>(
 /// Whether the epochs of a rollout end after one whose estimated KL(old || new) was `approx_kl` (`ppo.early-stop`). The step
 /// that crossed the target is not undone; without a target nothing stops.
 pub fn stops_early(approx_kl: f64, target_kl: Option<f64>) -> bool {
-    target_kl.is_some_and(|target| approx_kl > target)
+    target_kl.is_some_and(|target| should_stop(approx_kl, target))
 }

@@ -41,7 +41,7 @@ pub fn checks() -> Vec<Check> {
         random("gae.recursion", "layouts", EXACT, roll_of(1..=9, 1..=40), recursion_layouts),
         fixed("gae.recursion", "leak", TOL_ID, recursion_leak),
         fixed("gae.recursion", "threads", TOL_ID, recursion_threads),
-        fixed("gae.recursion", "out-of-cache", EXACT, recursion_out_of_cache),
+        fixed("gae.recursion", "wide", EXACT, recursion_wide),
         random("gae.limits", "definition", TOL_ID, roll(), limits_definition),
         random("gae.limits", "degree", 1e-9, (roll_of(1..=10, 1..=2), unit()), limits_degree),
         fixed("gae.limits", "temporal-difference-to-monte-carlo", TOL_ID, limits_gap),
@@ -569,10 +569,13 @@ fn recursion_threads(_: u64) -> Result<f64, String> {
     worst.done()
 }
 
-/// More steps than the caches hold, in rows that start at no particular address.
-fn recursion_out_of_cache(_: u64) -> Result<f64, String> {
-    let roll = large(701, 3001);
-    threads_agree(&roll, &plain_recursion(&roll), &[2])?;
+/// Rollouts of many columns, with rows that start at no particular address: some that fit in the caches and two that do not.
+fn recursion_wide(_: u64) -> Result<f64, String> {
+    for (steps, columns) in [(7, 600), (5, 4101), (3, 9001), (701, 3001), (260, 8209)] {
+        let roll = large(steps, columns);
+        threads_agree(&roll, &plain_recursion(&roll), &[2])
+            .map_err(|reason| format!("[{steps}, {columns}]: {reason}"))?;
+    }
     Ok(0.0)
 }
 

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::args::EvalArgs;
 use super::draw::{Film, Filmed};
-use super::report::{self, Failure};
+use super::report::{self, Failure, counted};
 use super::{interrupt, terminal};
 use console::{Style, Term};
 use rederive::env::{Space, SyncVec, make, make_vec, spec};
@@ -132,11 +132,11 @@ fn sentence(evaluation: &Evaluation, run: &RunSpec, random: bool) -> String {
     let Evaluation { episodes, return_mean, return_std, length_mean, .. } = evaluation;
     let who = if random { "random actions" } else { &run.algo };
     let mean = Style::new().bold().apply_to(format!("{return_mean:.2}"));
-    let plural = if *episodes == 1 { "" } else { "s" };
     let spread = if *episodes == 1 { String::new() } else { format!(" ± {return_std:.2}") };
     format!(
-        "{who} on {}: return {mean}{spread}, length {length_mean:.1}, over {episodes} episode{plural}\n",
-        run.env
+        "{who} on {}: return {mean}{spread}, length {length_mean:.1}, over {}\n",
+        run.env,
+        counted(*episodes as usize, "episode")
     )
 }
 

@@ -106,6 +106,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// `1 seed`, `2 seeds`.
+pub fn counted(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Seconds for people: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;

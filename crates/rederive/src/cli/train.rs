@@ -4,7 +4,7 @@ use super::agent::Agent;
 use super::args::TrainArgs;
 use super::interrupt;
 use super::progress::{Board, thousands};
-use super::report::{self, Failure, duration, grouped};
+use super::report::{self, Failure, counted, duration, grouped};
 use super::settings::Settings;
 use super::verify::cores;
 use console::Style;
@@ -138,7 +138,7 @@ fn several(
     let workers = threads.min(seeds.len());
     limit_pool(Some((threads / workers).max(1)))?;
     let board = Board::new(seeds.len());
-    board.say(format_args!("{} runs, {workers} at a time -> {}", seeds.len(), path.display()));
+    board.say(format_args!("{}, {workers} at a time -> {}", counted(seeds.len(), "run"), path.display()));
     let input_failed = AtomicBool::new(false);
     let ends = spread(seeds, workers, |_, seed| {
         if stop.load(Ordering::Relaxed) || input_failed.load(Ordering::Relaxed) {
@@ -173,9 +173,9 @@ fn several(
     let unfinished = runs.iter().filter(|run| run.result.as_ref().is_ok_and(|o| o.interrupted)).count();
     let broken = runs.iter().filter(|run| run.result.is_err()).count();
     if broken > 0 {
-        Err(Failure::Run(format!("{broken} of {} runs failed", seeds.len())))
+        Err(Failure::Run(format!("{broken} of {} failed", counted(seeds.len(), "run"))))
     } else if stop.load(Ordering::Relaxed) && (unfinished > 0 || runs.len() < seeds.len()) {
-        let begun = format!("{unfinished} runs saved, {} not begun", seeds.len() - runs.len());
+        let begun = format!("{} saved, {} not begun", counted(unfinished, "run"), seeds.len() - runs.len());
         let example = runs.iter().find(|run| run.result.as_ref().is_ok_and(|o| o.interrupted));
         let example = example.map_or_else(String::new, |run| {
             format!("; go on with each, as in `rederive train --resume {}`", run.folder.display())

@@ -2,7 +2,7 @@
 
 use super::args::VerifyArgs;
 use super::interrupt;
-use super::report::{self, Failure, duration};
+use super::report::{self, Failure, counted, duration};
 use super::suggest::did_you_mean;
 use console::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -110,11 +110,6 @@ fn check_all(checks: &[&Check], args: &VerifyArgs, stop: &AtomicBool) -> Result<
         Err(Failure::Run(format!("{} failed of {ran}", counted(failed.len(), "check"))))
     }
 }
-
-fn counted(n: usize, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
-}
-
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -8,22 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::tempdir;
 
-/// A run of a second or two.
-const LONG: [&str; 13] = [
-    "train",
-    "ppo",
-    "CartPole-v1",
-    "--steps",
-    "60k",
-    "--set",
-    "num_envs=2",
-    "--set",
-    "num_steps=16",
-    "--set",
-    "num_epochs=2",
-    "--set",
-    "hidden=[8]",
-];
+/// A run of a second.
+const LONG: [&str; 7] = ["train", "ppo", "CartPole-v1", "--preset", "cleanrl", "--steps", "200k"];
 
 /// Starts the command, sends SIGINT as soon as a line of standard error contains `sign`, and waits for the end.
 fn interrupted(dir: &Path, args: &[&str], sign: &str) -> Done {
@@ -48,9 +34,9 @@ fn an_interrupted_run_is_saved_and_goes_on_bit_for_bit() {
     let done = interrupted(at, &[&LONG[..], &["--out", "cut", "--json"]].concat(), " 10% ·");
     assert_eq!(done.code, 130, "{}", done.err);
     assert!(done.err.contains("interrupted: saved at step "), "{}", done.err);
-    assert!(done.err.contains("of 60 000; go on with `rederive train --resume cut`"), "{}", done.err);
+    assert!(done.err.contains("of 200 000; go on with `rederive train --resume cut`"), "{}", done.err);
     let steps = done.json()["steps"].as_u64().unwrap();
-    assert!((6_000..60_000).contains(&steps), "{steps}");
+    assert!((20_000..200_000).contains(&steps), "{steps}");
     assert!(!at.join("cut/summary.json").exists(), "it is not over");
 
     let resumed = rederive(at, &["train", "--resume", "cut", "--json"]).success();
@@ -70,11 +56,11 @@ fn several_interrupted_runs_are_all_saved() {
     let dir = tempdir().unwrap();
     let at = dir.path();
     let args = [&LONG[..], &["--seeds", "3", "--threads", "2", "--out", "runs"]].concat();
-    let done = interrupted(at, &args, " 10% ·");
+    let done = interrupted(at, &args, "seed 2     10% ·");
     assert_eq!(done.code, 130, "{}", done.err);
     assert!(done.err.contains("2 runs saved, 1 not begun; go on with each"), "{}", done.err);
     assert!(done.out.contains("(interrupted)"), "{}", done.out);
-    rederive(at, &["eval", "runs/seed1", "--episodes", "1"]).success();
+    rederive(at, &["eval", "runs/seed2", "--episodes", "1"]).success();
 }
 
 #[test]
