@@ -1,7 +1,7 @@
 //! Proximal policy optimisation: `ppo.*`.
 //!
 //! The surrogates, value losses and rules under test are compared with the definitions written out, with exact sums over all
-//! actions or trajectories, and with central differences. The checks of the training loop itself are in [`training`].
+//! actions or trajectories, and with central differences. The checks of the training loop itself are in `ppo/training.rs`.
 
 mod training;
 
