@@ -3,7 +3,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`math`] | returns, advantages, distributions, surrogates, divergences, estimators: pure functions |
-//! | [`env`] | environments with Gymnasium's IDs, one at a time or many together |
+//! | [`mod@env`] | environments with Gymnasium's IDs, one at a time or many together |
 //! | [`nn`] | flat parameters, layers with handwritten derivatives, optimisers |
 //! | [`train`] | rollouts, the run loop and its events, run folders, checkpoints, evaluation |
 //! | [`ppo`] | proximal policy optimisation |
