@@ -20,6 +20,8 @@ pub mod preference;
 pub mod probability;
 mod real;
 pub mod returns;
+#[cfg(target_arch = "x86_64")]
+pub mod simd;
 pub mod special;
 mod stream;
 mod sum;

@@ -16,8 +16,6 @@ pub mod mlp;
 pub mod optim;
 pub mod product;
 pub mod schedule;
-#[cfg(target_arch = "x86_64")]
-mod simd;
 
 pub use activation::Activation;
 pub use layout::{Layout, View};

@@ -131,7 +131,7 @@ fn generic<F: Real>(
 
 #[cfg(target_arch = "x86_64")]
 mod tiles {
-    use crate::simd::{Avx2, Avx512, Simd};
+    use rederive_math::simd::{Avx2, Avx512, Simd};
     use std::mem::MaybeUninit;
 
     /// What the sums start from.

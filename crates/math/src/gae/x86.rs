@@ -6,6 +6,7 @@
 
 use crate::End;
 use crate::dispatch::Level;
+use crate::simd::{Avx2, Avx128, Avx512, Simd};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
@@ -27,83 +28,16 @@ pub(super) struct Block {
     pub(super) return_: Rows<*mut f32>,
 }
 
-/// The operations on one register. All methods need the instruction set that the implementing type names.
-trait Lanes {
-    /// One register.
-    type V: Copy;
-    /// How many `f32` it holds.
-    const COUNT: usize;
-
-    unsafe fn splat(x: f32) -> Self::V;
-    unsafe fn load(p: *const f32) -> Self::V;
-    unsafe fn store(p: *mut f32, v: Self::V);
-    /// Stores the first `n < COUNT` entries only.
-    unsafe fn store_first(p: *mut f32, n: usize, v: Self::V);
-    /// Stores the last `n < COUNT` entries only, where they would lie in a whole store to `p`.
-    unsafe fn store_last(p: *mut f32, n: usize, v: Self::V);
-    /// Stores past the caches; `p` is aligned to the size of the register.
-    unsafe fn stream(p: *mut f32, v: Self::V);
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+/// What the episode ends ask for, on top of arithmetic.
+trait Select: Simd {
     /// `next_value` where `end` is not `Terminated`, else 0; and `chain` where it is `No`, else 0.
     unsafe fn select(end: *const End, next_value: Self::V, chain: Self::V) -> (Self::V, Self::V);
 }
 
-struct Zmm;
-
-impl Lanes for Zmm {
-    type V = __m512;
-    const COUNT: usize = 16;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m512 {
-        // SAFETY: the caller has AVX-512F; so in every method of this impl. Pointers are valid by the trait's use.
-        unsafe { _mm512_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut f32, v: __m512) {
-        // SAFETY: as above.
-        unsafe { _mm512_storeu_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(p: *mut f32, n: usize, v: __m512) {
-        // SAFETY: as above; masked lanes are not written.
-        unsafe { _mm512_mask_storeu_ps(p, (1 << n) - 1, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_last(p: *mut f32, n: usize, v: __m512) {
-        // SAFETY: as above; masked lanes are not written.
-        unsafe { _mm512_mask_storeu_ps(p, !(u16::MAX >> n), v) }
-    }
-    #[inline(always)]
-    unsafe fn stream(p: *mut f32, v: __m512) {
-        // SAFETY: as above, and aligned.
-        unsafe { _mm512_stream_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_add_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_mul_ps(a, b) }
-    }
+impl Select for Avx512 {
     #[inline(always)]
     unsafe fn select(end: *const End, next_value: __m512, chain: __m512) -> (__m512, __m512) {
-        // SAFETY: as above; `End` is one byte.
+        // SAFETY: the caller has the instruction set and LANES readable ends; `End` is one byte.
         unsafe {
             let end = _mm512_cvtepu8_epi32(_mm_loadu_si128(end.cast()));
             let alive = _mm512_cmpneq_epi32_mask(end, _mm512_set1_epi32(End::Terminated as i32));
@@ -113,63 +47,10 @@ impl Lanes for Zmm {
     }
 }
 
-struct Ymm;
-
-/// Eight zeros, eight ones, eight zeros: a window into it is a mask of the first or the last lanes.
-static MASK: [i32; 24] = [0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-impl Lanes for Ymm {
-    type V = __m256;
-    const COUNT: usize = 8;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m256 {
-        // SAFETY: the caller has AVX2; so in every method of this impl. Pointers are valid by the trait's use.
-        unsafe { _mm256_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut f32, v: __m256) {
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(p: *mut f32, n: usize, v: __m256) {
-        // SAFETY: as above; masked lanes are not written, and the window lies inside the table.
-        unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(16 - n).cast()), v) }
-    }
-    #[inline(always)]
-    unsafe fn store_last(p: *mut f32, n: usize, v: __m256) {
-        // SAFETY: as above; masked lanes are not written, and the window lies inside the table.
-        unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(n).cast()), v) }
-    }
-    #[inline(always)]
-    unsafe fn stream(p: *mut f32, v: __m256) {
-        // SAFETY: as above, and aligned.
-        unsafe { _mm256_stream_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_add_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_mul_ps(a, b) }
-    }
+impl Select for Avx2 {
     #[inline(always)]
     unsafe fn select(end: *const End, next_value: __m256, chain: __m256) -> (__m256, __m256) {
-        // SAFETY: as above; `End` is one byte.
+        // SAFETY: the caller has the instruction set and LANES readable ends; `End` is one byte.
         unsafe {
             let end = _mm256_cvtepu8_epi32(_mm_loadl_epi64(end.cast()));
             let terminated = _mm256_cmpeq_epi32(end, _mm256_set1_epi32(End::Terminated as i32));
@@ -180,60 +61,10 @@ impl Lanes for Ymm {
     }
 }
 
-struct Xmm;
-
-impl Lanes for Xmm {
-    type V = __m128;
-    const COUNT: usize = 4;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m128 {
-        // SAFETY: the caller has AVX2; so in every method of this impl. Pointers are valid by the trait's use.
-        unsafe { _mm_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> __m128 {
-        // SAFETY: as above.
-        unsafe { _mm_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut f32, v: __m128) {
-        // SAFETY: as above.
-        unsafe { _mm_storeu_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(p: *mut f32, n: usize, v: __m128) {
-        // SAFETY: as above; masked lanes are not written, and the window lies inside the table.
-        unsafe { _mm_maskstore_ps(p, _mm_loadu_si128(MASK.as_ptr().add(16 - n).cast()), v) }
-    }
-    #[inline(always)]
-    unsafe fn store_last(p: *mut f32, n: usize, v: __m128) {
-        // SAFETY: as above; masked lanes are not written, and the window lies inside the table.
-        unsafe { _mm_maskstore_ps(p, _mm_loadu_si128(MASK.as_ptr().add(4 + n).cast()), v) }
-    }
-    #[inline(always)]
-    unsafe fn stream(p: *mut f32, v: __m128) {
-        // SAFETY: as above, and aligned.
-        unsafe { _mm_stream_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m128, b: __m128) -> __m128 {
-        // SAFETY: as above.
-        unsafe { _mm_add_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m128, b: __m128) -> __m128 {
-        // SAFETY: as above.
-        unsafe { _mm_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn mul(a: __m128, b: __m128) -> __m128 {
-        // SAFETY: as above.
-        unsafe { _mm_mul_ps(a, b) }
-    }
+impl Select for Avx128 {
     #[inline(always)]
     unsafe fn select(end: *const End, next_value: __m128, chain: __m128) -> (__m128, __m128) {
-        // SAFETY: as above; `End` is one byte and four of them make an `i32`, read without a claim to its alignment.
+        // SAFETY: the caller has the instruction set and LANES readable ends; `End` is one byte and four of them make an `i32`, read without a claim to its alignment.
         unsafe {
             let end = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(end.cast::<i32>().read_unaligned()));
             let terminated = _mm_cmpeq_epi32(end, _mm_set1_epi32(End::Terminated as i32));
@@ -274,9 +105,9 @@ impl Block {
     }
 }
 
-/// `COUNT` steps at `at + i`: the new chain, which is the advantage, and the return.
+/// `LANES` steps at `at + i`: the new chain, which is the advantage, and the return.
 #[inline(always)]
-unsafe fn step<L: Lanes>(at: At, i: usize, chain: L::V, gamma: L::V, decay: L::V) -> (L::V, L::V) {
+unsafe fn step<L: Select>(at: At, i: usize, chain: L::V, gamma: L::V, decay: L::V) -> (L::V, L::V) {
     // SAFETY: the caller has the instruction set, and the entries lie inside the block.
     unsafe {
         let value = L::load(at.value.add(i));
@@ -303,7 +134,7 @@ unsafe fn single(at: At, i: usize, chain: f32, gamma: f32, decay: f32) -> f32 {
 
 /// All rows of `K` registers of columns from `column`, with the chains in registers; returns how many columns that is.
 #[inline(always)]
-unsafe fn chains<L: Lanes, const K: usize>(block: &Block, column: usize, gamma: f32, decay: f32) -> usize {
+unsafe fn chains<L: Select, const K: usize>(block: &Block, column: usize, gamma: f32, decay: f32) -> usize {
     // SAFETY: the caller has the instruction set, and the columns lie inside the block.
     unsafe {
         let mut chain = [L::splat(0.0); K];
@@ -312,31 +143,31 @@ unsafe fn chains<L: Lanes, const K: usize>(block: &Block, column: usize, gamma: 
             let at = block.at(t, column);
             let mut return_ = chain;
             for k in 0..K {
-                (chain[k], return_[k]) = step::<L>(at, k * L::COUNT, chain[k], gamma, decay);
+                (chain[k], return_[k]) = step::<L>(at, k * L::LANES, chain[k], gamma, decay);
             }
             for (k, &advantage) in chain.iter().enumerate() {
-                L::store(at.advantage.add(k * L::COUNT), advantage);
+                L::store(at.advantage.add(k * L::LANES), advantage);
             }
             for (k, &return_) in return_.iter().enumerate() {
-                L::store(at.return_.add(k * L::COUNT), return_);
+                L::store(at.return_.add(k * L::LANES), return_);
             }
         }
     }
-    K * L::COUNT
+    K * L::LANES
 }
 
 /// A narrow block: a few columns at a time through all rows, `K` registers of `L` while there are as many.
 #[inline(always)]
-unsafe fn narrow<L: Lanes, const K: usize>(block: &Block, gamma: f32, decay: f32) {
+unsafe fn narrow<L: Select, const K: usize>(block: &Block, gamma: f32, decay: f32) {
     let mut column = 0;
     while column < block.envs {
         // SAFETY: the caller has the instruction set of `L` and AVX2, and the columns lie inside the block.
         column += unsafe {
             match block.envs - column {
-                left if left >= K * L::COUNT => chains::<L, K>(block, column, gamma, decay),
-                16.. => chains::<Ymm, 2>(block, column, gamma, decay),
-                8.. => chains::<Ymm, 1>(block, column, gamma, decay),
-                4.. => chains::<Xmm, 1>(block, column, gamma, decay),
+                left if left >= K * L::LANES => chains::<L, K>(block, column, gamma, decay),
+                16.. => chains::<Avx2, 2>(block, column, gamma, decay),
+                8.. => chains::<Avx2, 1>(block, column, gamma, decay),
+                4.. => chains::<Avx128, 1>(block, column, gamma, decay),
                 _ => {
                     let mut chain = 0.0;
                     for t in (0..block.steps).rev() {
@@ -366,7 +197,7 @@ const LINE: usize = 16;
 ///
 /// With `STREAM` the outputs bypass the caches, and the chain has a place of its own; without, it is the row below.
 #[inline(always)]
-unsafe fn wide<L: Lanes, const STREAM: bool>(block: &Block, gamma: f32, decay: f32) {
+unsafe fn wide<L: Select, const STREAM: bool>(block: &Block, gamma: f32, decay: f32) {
     let mut chain = Chain(MaybeUninit::uninit());
     let chain = chain.0.as_mut_ptr().cast::<f32>();
     let tiles = block.envs.div_ceil(TILE);
@@ -391,7 +222,7 @@ unsafe fn wide<L: Lanes, const STREAM: bool>(block: &Block, gamma: f32, decay: f
                     _mm_prefetch::<_MM_HINT_T0>(next.advantage.cast());
                     _mm_prefetch::<_MM_HINT_T0>(next.return_.cast());
                 }
-                if n >= L::COUNT {
+                if n >= L::LANES {
                     row::<L, STREAM>(at, n, after, gamma, decay);
                 } else {
                     few::<STREAM>(at, n, after, gamma, decay);
@@ -423,10 +254,10 @@ unsafe fn few<const STREAM: bool>(at: At, n: usize, after: *mut f32, gamma: f32,
     }
 }
 
-/// `n >= COUNT` steps of one row, whose chain is at `after`. With `STREAM`, whole registers go to aligned addresses, and the new
+/// `n >= LANES` steps of one row, whose chain is at `after`. With `STREAM`, whole registers go to aligned addresses, and the new
 /// chain replaces the old.
 #[inline(always)]
-unsafe fn row<L: Lanes, const STREAM: bool>(at: At, n: usize, after: *mut f32, gamma: f32, decay: f32) {
+unsafe fn row<L: Select, const STREAM: bool>(at: At, n: usize, after: *mut f32, gamma: f32, decay: f32) {
     // SAFETY: the caller has the instruction set, and the entries lie inside the block and the chain. The pieces before and after
     // whole registers read a whole register inside the row and store only their own lanes: the others may have a new chain
     // already. A streamed store is aligned: `head` makes the advantages so, and the caller has checked that the returns lie
@@ -435,29 +266,29 @@ unsafe fn row<L: Lanes, const STREAM: bool>(at: At, n: usize, after: *mut f32, g
         let (gamma, decay) = (L::splat(gamma), L::splat(decay));
         // Only streamed stores need it; where the row is short, a piece before the rest costs more than it saves.
         let align = STREAM || n >= ALIGNED;
-        let head = if align { at.advantage.align_offset(size_of::<L::V>()) % L::COUNT } else { 0 };
+        let head = if align { at.advantage.align_offset(size_of::<L::V>()) % L::LANES } else { 0 };
         if head > 0 {
             let (advantage, return_) = step::<L>(at, 0, L::load(after), gamma, decay);
             if STREAM {
-                L::store_first(after, head, advantage);
+                L::store_part(after, head, advantage);
             }
-            L::store_first(at.advantage, head, advantage);
-            L::store_first(at.return_, head, return_);
+            L::store_part(at.advantage, head, advantage);
+            L::store_part(at.return_, head, return_);
         }
         let mut i = head;
         // All loads of four registers before their stores, which the CPU may otherwise take for loads of what was just stored:
         // arrays tend to lie a multiple of 4096 bytes apart.
-        while i + 4 * L::COUNT <= n {
+        while i + 4 * L::LANES <= n {
             several::<L, STREAM, 4>(at, i, after, gamma, decay);
-            i += 4 * L::COUNT;
+            i += 4 * L::LANES;
         }
-        while i + L::COUNT <= n {
+        while i + L::LANES <= n {
             several::<L, STREAM, 1>(at, i, after, gamma, decay);
-            i += L::COUNT;
+            i += L::LANES;
         }
         let tail = n - i;
         if tail > 0 {
-            let from = n - L::COUNT;
+            let from = n - L::LANES;
             let (advantage, return_) = step::<L>(at, from, L::load(after.add(from)), gamma, decay);
             if STREAM {
                 L::store_last(after.add(from), tail, advantage);
@@ -470,7 +301,7 @@ unsafe fn row<L: Lanes, const STREAM: bool>(at: At, n: usize, after: *mut f32, g
 
 /// `K` whole registers from entry `i` on.
 #[inline(always)]
-unsafe fn several<L: Lanes, const STREAM: bool, const K: usize>(
+unsafe fn several<L: Select, const STREAM: bool, const K: usize>(
     at: At,
     i: usize,
     after: *mut f32,
@@ -481,12 +312,12 @@ unsafe fn several<L: Lanes, const STREAM: bool, const K: usize>(
     unsafe {
         let (mut advantage, mut return_) = ([gamma; K], [gamma; K]);
         for k in 0..K {
-            let i = i + k * L::COUNT;
+            let i = i + k * L::LANES;
             (advantage[k], return_[k]) = step::<L>(at, i, L::load(after.add(i)), gamma, decay);
         }
         // One output after the other: unaligned stores next to each other share lines.
         for (k, &advantage) in advantage.iter().enumerate() {
-            let i = i + k * L::COUNT;
+            let i = i + k * L::LANES;
             if STREAM {
                 L::store(after.add(i), advantage);
                 L::stream(at.advantage.add(i), advantage);
@@ -495,7 +326,7 @@ unsafe fn several<L: Lanes, const STREAM: bool, const K: usize>(
             }
         }
         for (k, &return_) in return_.iter().enumerate() {
-            let i = i + k * L::COUNT;
+            let i = i + k * L::LANES;
             if STREAM {
                 L::stream(at.return_.add(i), return_);
             } else {
@@ -510,11 +341,11 @@ unsafe fn avx512(block: &Block, gamma: f32, decay: f32, stream: bool) {
     // SAFETY: this function has AVX-512F and AVX2; the rest is the caller's promise.
     unsafe {
         if block.envs <= super::NARROW {
-            narrow::<Zmm, 4>(block, gamma, decay);
+            narrow::<Avx512, 4>(block, gamma, decay);
         } else if stream {
-            wide::<Zmm, true>(block, gamma, decay);
+            wide::<Avx512, true>(block, gamma, decay);
         } else {
-            wide::<Zmm, false>(block, gamma, decay);
+            wide::<Avx512, false>(block, gamma, decay);
         }
     }
 }
@@ -524,11 +355,11 @@ unsafe fn avx2(block: &Block, gamma: f32, decay: f32, stream: bool) {
     // SAFETY: this function has AVX2; the rest is the caller's promise.
     unsafe {
         if block.envs <= super::NARROW {
-            narrow::<Ymm, 4>(block, gamma, decay);
+            narrow::<Avx2, 4>(block, gamma, decay);
         } else if stream {
-            wide::<Ymm, true>(block, gamma, decay);
+            wide::<Avx2, true>(block, gamma, decay);
         } else {
-            wide::<Ymm, false>(block, gamma, decay);
+            wide::<Avx2, false>(block, gamma, decay);
         }
     }
 }
