@@ -39,6 +39,7 @@ mod dynamics;
 mod finite;
 pub mod frozen_lake;
 pub mod grid_world;
+mod mdp;
 pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;
@@ -54,6 +55,7 @@ mod trig;
 pub use batch::Batch;
 pub use dynamics::{Dynamics, LaneAction, Single};
 pub use finite::{Finite, FiniteModel, FiniteTable, Outcome};
+pub use mdp::{Mdp, MdpBuilder, MdpError};
 pub use rederive_math::{End, Stream};
 pub use registry::{
     EnvOption, EnvSpec, IDS, MAX_STEPS, Problem, UnknownEnv, finite_table, make, make_vec, spec,

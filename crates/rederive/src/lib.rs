@@ -7,12 +7,18 @@
 //! | [`nn`] | flat parameters, layers with handwritten derivatives, optimisers |
 //! | [`train`] | rollouts, the run loop and its events, run folders, checkpoints, evaluation |
 //! | [`ppo`] | proximal policy optimisation |
+//! | [`tabular`] | exact solvers of finite Markov decision processes |
+//! | [`q_learning`] | Monte Carlo and temporal differences with tables and linear features |
+//! | [`mcts`] | Monte Carlo tree search |
 //! | [`algorithms`] | the table of algorithms behind `rederive train`, each with its presets |
 
 pub mod algorithms;
 
 pub use rederive_env as env;
 pub use rederive_math as math;
+pub use rederive_mcts as mcts;
 pub use rederive_nn as nn;
 pub use rederive_ppo as ppo;
+pub use rederive_q_learning as q_learning;
+pub use rederive_tabular as tabular;
 pub use rederive_train as train;

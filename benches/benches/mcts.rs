@@ -1,0 +1,3 @@
+//! Benchmarks by equation.
+
+fn main() {}

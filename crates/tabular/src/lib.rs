@@ -1,0 +1,1 @@
+//! Exact solution of finite Markov decision processes.
