@@ -26,6 +26,7 @@ pub mod special;
 mod stream;
 mod sum;
 pub mod surrogate;
+pub mod td;
 pub mod value_loss;
 
 pub use end::End;
