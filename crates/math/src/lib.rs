@@ -3,17 +3,20 @@
 //! One module holds one family of equations; the ID of an equation (`gae.recursion`) stands in the documentation of its
 //! function and in the pair of anchor comments around it, from which the book includes the code.
 
+pub mod bellman;
 pub mod beta;
 pub mod calculus;
 pub mod categorical;
 pub mod dispatch;
 pub mod divergence;
+mod elimination;
 mod end;
 pub mod estimators;
 pub mod exploration;
 mod fast;
 pub mod gae;
 pub mod gaussian;
+pub mod maxent;
 pub mod mdp;
 pub mod normalise;
 pub mod preference;

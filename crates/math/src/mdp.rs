@@ -4,8 +4,8 @@
 //! of the first state `[S]`. Only [`validate`] and [`validate_policy`] look at the numbers; the other functions assert
 //! shapes alone.
 
-use crate::Real;
 use crate::divergence::{self, NotALaw};
+use crate::{Real, elimination};
 use ndarray::{Array1, Array2, Array3, ArrayRef2, ArrayRef3, ArrayRef4, Axis};
 use std::error::Error;
 use std::fmt;
@@ -323,8 +323,7 @@ fn check_joint<F>(joint: &ArrayRef4<F>, reward: &[F]) {
 /// The discounted share of time that the chain spends in each state.
 ///
 /// ID `mdp.occupancy`: `d = (1 - gamma) sum_t gamma^t Pr(s_t = .)`, a law, and the solution of
-/// `d = (1 - gamma) mu + gamma d P_pi`. Solved by elimination without pivots: the matrix of that system dominates by
-/// columns, so that every multiplier is at most 1.
+/// `d = (1 - gamma) mu + gamma d P_pi`. Solved by elimination.
 ///
 /// Shapes: `kernel` `[S, S]` (see [`policy_kernel`]), `mu` and `out` `[S]`; `out` is overwritten.
 ///
@@ -351,20 +350,9 @@ pub fn occupancy<F: Real>(kernel: &ArrayRef2<F>, mu: &[F], gamma: F, out: &mut [
     for (d, &m) in out.iter_mut().zip(mu) {
         *d = (F::one() - gamma) * m;
     }
-    for pivot in 0..states {
-        for row in pivot + 1..states {
-            let factor = matrix[[row, pivot]] / matrix[[pivot, pivot]];
-            for column in pivot..states {
-                let above = matrix[[pivot, column]];
-                matrix[[row, column]] -= factor * above;
-            }
-            let above = out[pivot];
-            out[row] -= factor * above;
-        }
-    }
-    for row in (0..states).rev() {
-        let known: F = (row + 1..states).map(|column| matrix[[row, column]] * out[column]).sum();
-        out[row] = (out[row] - known) / matrix[[row, row]];
+    if !elimination::solve(&mut matrix, out) {
+        // The matrix dominates by columns: only rows of the kernel that are no laws get here.
+        out.fill(F::nan());
     }
     Ok(())
 }
