@@ -4,6 +4,7 @@
 //! function and in the pair of anchor comments around it, from which the book includes the code.
 
 pub mod bellman;
+pub mod aliasing;
 pub mod beta;
 pub mod calculus;
 pub mod categorical;
@@ -17,7 +18,9 @@ mod fast;
 pub mod gae;
 pub mod gaussian;
 pub mod maxent;
+pub mod linear;
 pub mod mdp;
+pub mod monte_carlo;
 pub mod normalise;
 pub mod preference;
 pub mod probability;
