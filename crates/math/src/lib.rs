@@ -3,8 +3,8 @@
 //! One module holds one family of equations; the ID of an equation (`gae.recursion`) stands in the documentation of its
 //! function and in the pair of anchor comments around it, from which the book includes the code.
 
-pub mod bellman;
 pub mod aliasing;
+pub mod bellman;
 pub mod beta;
 pub mod calculus;
 pub mod categorical;
@@ -17,8 +17,8 @@ pub mod exploration;
 mod fast;
 pub mod gae;
 pub mod gaussian;
-pub mod maxent;
 pub mod linear;
+pub mod maxent;
 pub mod mdp;
 pub mod monte_carlo;
 pub mod normalise;
