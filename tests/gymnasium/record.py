@@ -7,8 +7,9 @@ writes one JSON file per environment to tests/gymnasium/data. Everything is seed
 
 Classic control: single transitions from chosen states (inside, on and just across every limit of the dynamics), the
 time limit as the TimeLimit wrapper applies it, and the moments of many resets.
-Toy text: the whole transition table and the distribution of the first state. Blackjack has no table in Gymnasium: it is
-found by playing its own code with a deck that is told which card comes next, over all sequences of cards.
+Toy text: the whole transition table and the distribution of the first state; two tables also as files that hold a process
+by itself, in the layout of Gymnasium's `P` (NAME-P.json) and as arrays (NAME.npz, NAME-f32.npz). Blackjack has no table in
+Gymnasium: it is found by playing its own code with a deck that is told which card comes next, over all sequences of cards.
 """
 
 import json
@@ -237,6 +238,31 @@ def table(name, env_id, **options):
     write(name, record, rows=("outcomes",))
 
 
+def item(x):
+    """What `json.dumps` makes of a number of NumPy."""
+    return x.item()
+
+
+def process(name, env_id):
+    """The transition table as Gymnasium's own `P`, and as the arrays of an .npz file."""
+    env = gym.make(env_id).unwrapped
+    (DATA / f"{name}-P.json").write_text(json.dumps(env.P, default=item) + "\n")
+    rows = [env.P[s][a] for s in range(env.observation_space.n) for a in range(env.action_space.n)]
+    entries = [outcome for row in rows for outcome in row]
+    arrays = {
+        "first_entry": np.cumsum([0] + [len(row) for row in rows]),
+        "next": np.array([int(outcome[1]) for outcome in entries], np.int32),
+        "reward": np.array([float(outcome[2]) for outcome in entries], np.float32),
+        "terminated": np.array([bool(outcome[3]) for outcome in entries]),
+    }
+    prob = np.array([float(outcome[0]) for outcome in entries])
+    actions = int(env.action_space.n)
+    states = int(env.observation_space.n)
+    first_pair = np.arange(states + 1, dtype=np.uint16) * np.uint16(actions)
+    np.savez(DATA / f"{name}.npz", num_actions=actions, prob=prob, **arrays)
+    np.savez_compressed(DATA / f"{name}-f32.npz", first_pair=first_pair, prob=prob.astype(np.float32), **arrays)
+
+
 class OutOfCards(Exception):
     pass
 
@@ -339,6 +365,8 @@ def main():
     mountain_car_continuous(rng)
     pendulum(rng)
     acrobot(rng)
+    process("FrozenLake-v1", "FrozenLake-v1")
+    process("CliffWalking-v1", "CliffWalking-v1")
     table("FrozenLake-v1", "FrozenLake-v1")
     table("FrozenLake-v1-sure", "FrozenLake-v1", is_slippery=False)
     table("FrozenLake8x8-v1", "FrozenLake8x8-v1")

@@ -1,7 +1,8 @@
 //! `Blackjack-v1`: get closer to 21 than the dealer, without going over.
 
 use crate::{
-    FiniteModel, FiniteTable, Outcome, Space,
+    FiniteModel, FiniteTable, Grid, Outcome, Space,
+    grid::{Board, Move, Tile, TileKind},
     scene::{BLACK, GREEN, Scene},
 };
 
@@ -197,5 +198,25 @@ impl FiniteModel for Blackjack {
         scene.text([3.0, 2.0], format!("dealer shows {card}"), BLACK);
         scene.text([3.0, 1.0], format!("player has {sum}{kind}"), BLACK);
         scene
+    }
+
+    /// The chart of the game's textbooks: rows are the player's sum from 21 down to 12, below which hitting can't bust, and
+    /// columns are the dealer's card from ace to 10.
+    fn grid(&self) -> Option<Grid> {
+        let board = |usable: bool| {
+            let tile = |i: usize| Tile {
+                state: encode(21 - i / 10, 1 + i % 10, usable) as u32,
+                kind: TileKind::Open,
+                sign: ' ',
+            };
+            let title = if usable { "usable ace" } else { "no usable ace" };
+            Board { title: title.to_owned(), tiles: (0..100).map(tile).collect() }
+        };
+        Some(Grid {
+            rows: 10,
+            columns: 10,
+            actions: vec![Move::Other('S'), Move::Other('H')],
+            boards: vec![board(false), board(true)],
+        })
     }
 }

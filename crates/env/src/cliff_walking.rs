@@ -1,8 +1,9 @@
 //! `CliffWalking-v1`: from one end of a cliff to the other without stepping off it.
 
 use crate::{
-    FiniteModel, FiniteTable, Outcome,
+    FiniteModel, FiniteTable, Grid, Outcome,
     frozen_lake::step_on_board,
+    grid::{Move, Tile, TileKind},
     scene::{BROWN, GREEN, PALE, Scene},
 };
 
@@ -74,5 +75,18 @@ impl FiniteModel for CliffWalking {
             cell if is_cliff(cell) => (BROWN, "C".into()),
             _ => (PALE, ".".into()),
         })
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        Some(Grid::one(ROWS, COLUMNS, &[Move::Up, Move::Right, Move::Down, Move::Left], |row, column| {
+            let state = row * COLUMNS + column;
+            let (kind, sign) = match state {
+                START => (TileKind::Open, 'S'),
+                GOAL => (TileKind::End, 'G'),
+                cell if is_cliff(cell) => (TileKind::Closed, 'C'),
+                _ => (TileKind::Open, ' '),
+            };
+            Tile { state: state as u32, kind, sign }
+        }))
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Action, End, Env, Space, StateError, Stream, dynamics, saved, scene::Scene};
+use crate::{Action, End, Env, Grid, Space, StateError, Stream, dynamics, saved, scene::Scene};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -174,6 +174,11 @@ pub trait FiniteModel: Send + Sync + 'static {
 
     /// A drawing of a state.
     fn scene(&self, state: u32) -> Scene;
+
+    /// How the states lie on a board, if they do.
+    fn grid(&self) -> Option<Grid> {
+        None
+    }
 }
 
 /// One environment of the model `M`, truncated at a number of steps; many share one model.

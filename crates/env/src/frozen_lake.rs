@@ -1,7 +1,8 @@
 //! `FrozenLake-v1` and `FrozenLake8x8-v1`: cross the ice, slipping, without falling into a hole.
 
 use crate::{
-    FiniteModel, FiniteTable, Outcome,
+    FiniteModel, FiniteTable, Grid, Outcome,
+    grid::{Move, Tile, TileKind},
     scene::{GREEN, PALE, Scene},
 };
 
@@ -104,5 +105,17 @@ impl FiniteModel for FrozenLake {
             };
             (color, char::from(cell).to_string())
         })
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        let (rows, columns) = (self.rows.len(), self.rows[0].len());
+        Some(Grid::one(rows, columns, &[Move::Left, Move::Down, Move::Right, Move::Up], |row, column| {
+            let cell = self.rows[row][column];
+            Tile {
+                state: (row * columns + column) as u32,
+                kind: if b"GH".contains(&cell) { TileKind::End } else { TileKind::Open },
+                sign: if cell == b'F' { ' ' } else { char::from(cell) },
+            }
+        }))
     }
 }

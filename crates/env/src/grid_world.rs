@@ -1,8 +1,9 @@
 //! `GridWorld-v0`: the grid of the study notes, with walls, exits, noise and a living reward.
 
 use crate::{
-    FiniteModel, FiniteTable, Outcome,
+    FiniteModel, FiniteTable, Grid, Outcome,
     frozen_lake::step_on_board,
+    grid::{Move, Tile, TileKind},
     scene::{GREEN, GREY, PALE, RED, Scene},
 };
 
@@ -137,6 +138,19 @@ impl FiniteModel for GridWorld {
             Cell::Wall => (GREY, "#".into()),
             Cell::Exit(reward) => (if reward > 0.0 { GREEN } else { RED }, format!("{reward:+}")),
         })
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        let (rows, columns) = (self.cells.len(), self.cells[0].len());
+        Some(Grid::one(rows, columns, &[Move::Up, Move::Right, Move::Down, Move::Left], |row, column| {
+            let (kind, sign) = match self.cells[row][column] {
+                Cell::Free => (TileKind::Open, ' '),
+                Cell::Start => (TileKind::Open, 'S'),
+                Cell::Wall => (TileKind::Closed, '#'),
+                Cell::Exit(reward) => (TileKind::End, if reward > 0.0 { '+' } else { '-' }),
+            };
+            Tile { state: (row * columns + column) as u32, kind, sign }
+        }))
     }
 }
 

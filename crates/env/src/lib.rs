@@ -38,6 +38,7 @@ pub mod cliff_walking;
 mod dynamics;
 mod finite;
 pub mod frozen_lake;
+pub mod grid;
 pub mod grid_world;
 mod mdp;
 pub mod mountain_car;
@@ -55,10 +56,11 @@ mod trig;
 pub use batch::Batch;
 pub use dynamics::{Dynamics, LaneAction, Single};
 pub use finite::{Finite, FiniteModel, FiniteTable, Outcome};
-pub use mdp::{Mdp, MdpBuilder, MdpError};
+pub use grid::Grid;
+pub use mdp::{AnyMdp, Mdp, MdpArrays, MdpBuilder, MdpError, MdpFileError, read_mdp};
 pub use rederive_math::{End, Stream};
 pub use registry::{
-    EnvOption, EnvSpec, IDS, MAX_STEPS, Problem, UnknownEnv, finite_table, make, make_vec, spec,
+    EnvOption, EnvSpec, IDS, MAX_STEPS, Problem, UnknownEnv, finite_table, grid, make, make_vec, spec,
 };
 pub use space::Space;
 pub use sync_vec::{SyncVec, reset_stream, step_stream};

@@ -1,5 +1,13 @@
 //! Finite Markov decision processes as compressed sparse rows, for exact solution.
 
+mod arrays;
+mod file;
+mod json;
+mod npz;
+
+pub use arrays::MdpArrays;
+pub use file::{AnyMdp, MdpFileError, read_mdp};
+
 use crate::{FiniteTable, Outcome};
 use rederive_math::Real;
 use std::fmt;
@@ -9,6 +17,11 @@ const SUM_TOLERANCE: f64 = 1e-9;
 
 /// The same for rows stored as `f32`, whose probabilities are each off by up to 6e-8 of themselves.
 const SUM_TOLERANCE_F32: f64 = 1e-6;
+
+/// How far from 1 the probabilities of a row of `P` may sum.
+fn tolerance<P>() -> f64 {
+    if size_of::<P>() == 4 { SUM_TOLERANCE_F32 } else { SUM_TOLERANCE }
+}
 
 /// A finite Markov decision process with probabilities of type `P`, stored for sweeps over all states.
 ///
@@ -66,7 +79,7 @@ pub enum MdpError {
         /// The action.
         action: usize,
         /// The next state.
-        next: u64,
+        next: i64,
         /// How many states there are.
         num_states: usize,
     },
@@ -78,6 +91,26 @@ pub enum MdpError {
         action: usize,
         /// The reward.
         reward: f64,
+    },
+    /// An array that does not fit the others.
+    Length {
+        /// The array.
+        array: &'static str,
+        /// Its length.
+        length: usize,
+        /// The lengths that it may have.
+        expected: Vec<usize>,
+    },
+    /// Offsets that do not begin at 0, or fall.
+    Offset {
+        /// The array.
+        array: &'static str,
+        /// Which of its elements.
+        index: usize,
+        /// The element, if there is one.
+        value: Option<u32>,
+        /// What it must be at least; what it must be, if it is the first.
+        least: u32,
     },
     /// More states, pairs or entries than 32 bits can number.
     TooLarge,
@@ -102,6 +135,20 @@ impl fmt::Display for MdpError {
             ),
             MdpError::Reward { state, action, reward } => {
                 write!(f, "state {state}, action {action}: the reward is {reward}, must be finite")
+            }
+            MdpError::Length { array, length, expected } => {
+                let expected: Vec<_> = expected.iter().map(usize::to_string).collect();
+                write!(f, "the length of {array} is {length}, must be {}", expected.join(" or "))
+            }
+            MdpError::Offset { array, value: None, .. } => write!(f, "{array} is empty, must begin with 0"),
+            MdpError::Offset { array, index: 0, value: Some(value), .. } => {
+                write!(f, "element 0 of {array} is {value}, must be 0")
+            }
+            MdpError::Offset { array, index, value: Some(value), least } => {
+                write!(
+                    f,
+                    "element {index} of {array} is {value}, must be at least {least}, like the one before it"
+                )
             }
             MdpError::TooLarge => write!(f, "there are more than 4294967295 states, pairs or transitions"),
         }
@@ -232,7 +279,7 @@ impl<P: Real> MdpBuilder<P> {
         let mdp = &mut self.mdp;
         let state = mdp.first_pair.len() - 1;
         let action = mdp.reward.len() - mdp.first_pair[state] as usize;
-        let tolerance = if size_of::<P>() == 4 { SUM_TOLERANCE_F32 } else { SUM_TOLERANCE };
+        let tolerance = tolerance::<P>();
         let (mut sum, mut reward) = (0.0, 0.0);
         for outcome in outcomes {
             let Outcome { prob, next, reward: r, terminated } = *outcome;

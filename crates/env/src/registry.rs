@@ -1,5 +1,5 @@
 use crate::{
-    Batch, Dynamics, Env, Finite, FiniteModel, FiniteTable, Single, SyncVec, VecEnv,
+    Batch, Dynamics, Env, Finite, FiniteModel, FiniteTable, Grid, Single, SyncVec, VecEnv,
     acrobot::Acrobot,
     blackjack::Blackjack,
     cart_pole::CartPole,
@@ -251,6 +251,11 @@ pub fn finite_table(id: &str) -> Option<FiniteTable> {
     visit(id, Table).ok().flatten()
 }
 
+/// How the states of a finite environment lie on a board; `None` where they don't, and for an ID that [`make`] refuses.
+pub fn grid(id: &str) -> Option<Grid> {
+    visit(id, Layout).ok().flatten()
+}
+
 /// The name of `id` without alias, and its options as they were given.
 fn canonical(id: &str, spec: &EnvSpec) -> String {
     match id.split_once('?') {
@@ -309,6 +314,24 @@ impl Visitor for Many {
             id,
             (0..self.num_envs).map(|_| Finite::new(model.clone(), max_steps)).collect(),
         ))
+    }
+}
+
+struct Layout;
+
+impl Visitor for Layout {
+    type Out = Option<Grid>;
+
+    fn dynamics<M: Dynamics<S, D>, const S: usize, const D: usize>(
+        self,
+        _id: String,
+        _max_steps: Option<u32>,
+    ) -> Self::Out {
+        None
+    }
+
+    fn finite<M: FiniteModel>(self, _id: String, model: M, _max_steps: Option<u32>) -> Self::Out {
+        model.grid()
     }
 }
 

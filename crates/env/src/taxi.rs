@@ -1,7 +1,8 @@
 //! `Taxi-v3` (`Taxi-v4`): fetch a passenger and bring them where they want to go.
 
 use crate::{
-    FiniteModel, FiniteTable, Outcome,
+    FiniteModel, FiniteTable, Grid, Outcome,
+    grid::{Board, Move, Tile, TileKind},
     scene::{BLACK, BLUE, GREEN, PALE, RED, Scene, YELLOW},
 };
 
@@ -112,5 +113,30 @@ impl FiniteModel for Taxi {
             scene.circle([column as f32 + 0.78, (SIDE - row) as f32 - 0.22], 0.12, GREEN);
         }
         scene
+    }
+
+    /// A board for each place of the passenger and each destination other than it: the tiles are where the taxi is.
+    fn grid(&self) -> Option<Grid> {
+        let board = |passenger: usize, destination: usize| {
+            let from =
+                STAND_NAMES.get(passenger).map_or("aboard".to_owned(), |name| format!("waits at {name}"));
+            let tile = |cell: usize| {
+                let (row, column) = (cell / SIDE, cell % SIDE);
+                let stand = STANDS.iter().position(|&stand| stand == (row, column));
+                let sign = stand.and_then(|stand| STAND_NAMES[stand].chars().next()).unwrap_or(' ');
+                let state = encode(row, column, passenger, destination) as u32;
+                Tile { state, kind: TileKind::Open, sign }
+            };
+            let title = format!("{from}, to {}", STAND_NAMES[destination]);
+            Board { title, tiles: (0..SIDE * SIDE).map(tile).collect() }
+        };
+        let boards =
+            (0..=ABOARD).flat_map(|p| (0..STANDS.len()).map(move |d| (p, d))).filter(|(p, d)| p != d);
+        Some(Grid {
+            rows: SIDE,
+            columns: SIDE,
+            actions: vec![Move::Down, Move::Up, Move::Right, Move::Left, Move::Other('P'), Move::Other('D')],
+            boards: boards.map(|(p, d)| board(p, d)).collect(),
+        })
     }
 }
