@@ -181,6 +181,30 @@ pub trait FiniteModel: Send + Sync + 'static {
     }
 }
 
+/// What a loop needs of finite environments to step them without calling them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FiniteParts<'a> {
+    /// The exact transitions.
+    pub table: &'a FiniteTable,
+    /// After how many steps an episode is truncated; `u32::MAX` for never.
+    pub limit: u32,
+    /// What is seen of each state `[S, D]`, row after row.
+    pub observations: Vec<f32>,
+}
+
+/// Where one finite environment stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The number of its state in the table.
+    pub state: u32,
+    /// The steps of the running episode so far.
+    pub elapsed: u32,
+    /// From where it draws the starts of its episodes.
+    pub reset: Stream,
+    /// From where it draws its transitions.
+    pub step: Stream,
+}
+
 /// One environment of the model `M`, truncated at a number of steps; many share one model.
 pub struct Finite<M> {
     model: Arc<M>,
@@ -246,5 +270,25 @@ impl<M: FiniteModel> Env for Finite<M> {
 
     fn scene(&self) -> Option<Scene> {
         Some(self.model.scene(self.state))
+    }
+
+    fn finite_parts(&self) -> Option<FiniteParts<'_>> {
+        let table = self.model.table();
+        let width = self.model.observation_space().len();
+        let mut observations = vec![0.0; table.num_states() * width];
+        for (state, obs) in observations.chunks_exact_mut(width).enumerate() {
+            self.model.observe(state as u32, obs);
+        }
+        Some(FiniteParts { table, limit: self.limit, observations })
+    }
+
+    fn finite_state(&self) -> Option<(u32, u32)> {
+        Some((self.state, self.elapsed))
+    }
+
+    fn set_finite_state(&mut self, state: u32, elapsed: u32, obs: &mut [f32]) {
+        assert!((state as usize) < self.model.table().num_states(), "there is no state {state}");
+        (self.state, self.elapsed) = (state, elapsed);
+        self.model.observe(state, obs);
     }
 }

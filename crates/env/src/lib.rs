@@ -55,7 +55,7 @@ mod trig;
 
 pub use batch::Batch;
 pub use dynamics::{Dynamics, LaneAction, Single};
-pub use finite::{Finite, FiniteModel, FiniteTable, Outcome};
+pub use finite::{Finite, FiniteModel, FiniteParts, FiniteTable, Outcome, Place};
 pub use grid::Grid;
 pub use mdp::{AnyMdp, Mdp, MdpArrays, MdpBuilder, MdpError, MdpFileError, read_mdp};
 pub use rederive_math::{End, Stream};

@@ -1,4 +1,6 @@
-use crate::{Action, Actions, End, Env, Space, StateError, Stream, VecEnv, saved::SavedVec};
+use crate::{
+    Action, Actions, End, Env, FiniteParts, Place, Space, StateError, Stream, VecEnv, saved::SavedVec,
+};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 
@@ -171,5 +173,22 @@ impl<E: Env> VecEnv for SyncVec<E> {
         self.reward.fill(0.0);
         self.end.fill(End::No);
         Ok(())
+    }
+
+    fn finite_parts(&self) -> Option<FiniteParts<'_>> {
+        self.envs[0].finite_parts()
+    }
+
+    fn place(&self, n: usize) -> Option<Place> {
+        let (state, elapsed) = self.envs[n].finite_state()?;
+        Some(Place { state, elapsed, reset: self.reset_rng[n].clone(), step: self.step_rng[n].clone() })
+    }
+
+    fn set_place(&mut self, n: usize, place: Place) {
+        let mut obs = self.obs.row_mut(n);
+        let obs = obs.as_slice_mut().expect("standard layout");
+        self.envs[n].set_finite_state(place.state, place.elapsed, obs);
+        (self.reset_rng[n], self.step_rng[n]) = (place.reset, place.step);
+        (self.reward[n], self.end[n]) = (0.0, End::No);
     }
 }

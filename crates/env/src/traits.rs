@@ -1,4 +1,4 @@
-use crate::{End, Space, Stream, scene::Scene};
+use crate::{End, FiniteParts, Place, Space, Stream, scene::Scene};
 use ndarray::{ArrayRef2, ArrayView2};
 use serde_json::Value;
 use std::fmt;
@@ -45,6 +45,25 @@ pub trait Env: Send {
     fn scene(&self) -> Option<Scene> {
         None
     }
+
+    /// The model, where a [`FiniteTable`](crate::FiniteTable) describes the environment completely.
+    fn finite_parts(&self) -> Option<FiniteParts<'_>> {
+        None
+    }
+
+    /// The number of the present state in that model, and the steps of the running episode.
+    fn finite_state(&self) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// Goes to a state of that model, `elapsed` steps into an episode, and writes what is seen there.
+    ///
+    /// # Panics
+    /// If there is no such state, or no such model.
+    fn set_finite_state(&mut self, state: u32, elapsed: u32, obs: &mut [f32]) {
+        let _ = (elapsed, obs);
+        panic!("state {state} of an environment without a finite model");
+    }
 }
 
 impl<E: Env + ?Sized> Env for Box<E> {
@@ -74,6 +93,18 @@ impl<E: Env + ?Sized> Env for Box<E> {
 
     fn scene(&self) -> Option<Scene> {
         (**self).scene()
+    }
+
+    fn finite_parts(&self) -> Option<FiniteParts<'_>> {
+        (**self).finite_parts()
+    }
+
+    fn finite_state(&self) -> Option<(u32, u32)> {
+        (**self).finite_state()
+    }
+
+    fn set_finite_state(&mut self, state: u32, elapsed: u32, obs: &mut [f32]) {
+        (**self).set_finite_state(state, elapsed, obs);
     }
 }
 
@@ -115,6 +146,27 @@ pub trait VecEnv: Send {
 
     /// Restores what [`save`](Self::save) returned.
     fn load(&mut self, state: &Value) -> Result<(), StateError>;
+
+    /// The model of all environments, where a [`FiniteTable`](crate::FiniteTable) describes them completely. A loop over the
+    /// table that draws from the streams of each [`place`](Self::place), and at the end [`puts`](Self::set_place) the
+    /// environments where it left them, does what [`step`](Self::step) does.
+    fn finite_parts(&self) -> Option<FiniteParts<'_>> {
+        None
+    }
+
+    /// Where environment `n` stands in that model.
+    fn place(&self, n: usize) -> Option<Place> {
+        let _ = n;
+        None
+    }
+
+    /// Puts environment `n` at a place; its reward and end are then those of a fresh one.
+    ///
+    /// # Panics
+    /// If there is no such environment or state, or no such model.
+    fn set_place(&mut self, n: usize, place: Place) {
+        panic!("{place:?} for environment {n}, which has no finite model");
+    }
 }
 
 /// A saved environment state that does not fit.

@@ -46,9 +46,13 @@ pub fn td<F: Real>(reward: F, value: F, next_value: F, end: End, gamma: F) -> F 
 }
 
 /// The return of one step from what follows it: the next step's return while the episode goes on, else the bootstrap.
+///
+/// ID `return.recursion`: `G_t = r_t + gamma G_{t+1}`.
+///
+/// Source: R. S. Sutton, A. G. Barto (2018), Reinforcement Learning: An Introduction, section 3.3.
 // ANCHOR: return.recursion
 #[inline(always)]
-fn return_step<F: Real>(reward: F, next_return: F, next_value: F, end: End, gamma: F) -> F {
+pub fn return_step<F: Real>(reward: F, next_return: F, next_value: F, end: End, gamma: F) -> F {
     let follows = if end.done() { bootstrap(end, next_value) } else { next_return };
     reward + gamma * follows
 }

@@ -1,6 +1,7 @@
 //! The algorithms that the command line knows: one row each in [`ALGORITHMS`].
 
 use rederive_env::{Space, VecEnv};
+use rederive_q_learning::{Method, QLearning};
 use rederive_train::{ConfigError, Learner};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
@@ -32,17 +33,71 @@ pub struct Algorithm {
 }
 
 /// Every algorithm.
-pub const ALGORITHMS: &[Algorithm] = &[Algorithm::new::<rederive_ppo::Config>(
-    "ppo",
-    "proximal policy optimisation, with clipped ratios or a KL penalty",
-    "discrete and continuous",
-    |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
-    &[
-        ("tuned", include_str!("../presets/ppo/tuned.toml")),
-        ("cleanrl", include_str!("../presets/ppo/cleanrl.toml")),
-    ],
-    |config, env, seed| Ok(Box::new(rederive_ppo::Ppo::new(read(config)?, env, seed)?)),
-)];
+pub const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::new::<rederive_ppo::Config>(
+        "ppo",
+        "proximal policy optimisation, with clipped ratios or a KL penalty",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        &[
+            ("tuned", include_str!("../presets/ppo/tuned.toml")),
+            ("cleanrl", include_str!("../presets/ppo/cleanrl.toml")),
+        ],
+        |config, env, seed| Ok(Box::new(rederive_ppo::Ppo::new(read(config)?, env, seed)?)),
+    ),
+    Algorithm::with_table(
+        "q-learning",
+        "Q-learning with a table: learns the best policy from what any policy does",
+        &[("tuned", include_str!("../presets/q-learning/tuned.toml"))],
+        |config, env, seed| table(Method::QLearning, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "double-q-learning",
+        "Q-learning with two tables, which does not take luck for value",
+        &[("tuned", include_str!("../presets/double-q-learning/tuned.toml"))],
+        |config, env, seed| table(Method::DoubleQLearning, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "sarsa",
+        "SARSA with a table: learns what the policy that explores is worth",
+        &[("tuned", include_str!("../presets/sarsa/tuned.toml"))],
+        |config, env, seed| table(Method::Sarsa, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "expected-sarsa",
+        "SARSA that averages over the next action instead of drawing it",
+        &[("tuned", include_str!("../presets/expected-sarsa/tuned.toml"))],
+        |config, env, seed| table(Method::ExpectedSarsa, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "n-step-sarsa",
+        "SARSA with targets of several rewards",
+        &[("tuned", include_str!("../presets/n-step-sarsa/tuned.toml"))],
+        |config, env, seed| table(Method::NStepSarsa, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "sarsa-lambda",
+        "SARSA with eligibility traces: every error teaches all earlier steps",
+        &[("tuned", include_str!("../presets/sarsa-lambda/tuned.toml"))],
+        |config, env, seed| table(Method::SarsaLambda, config, env, seed),
+    ),
+    Algorithm::with_table(
+        "monte-carlo",
+        "Monte Carlo control with a table: learns from the returns of whole episodes",
+        &[("tuned", include_str!("../presets/monte-carlo/tuned.toml"))],
+        |config, env, seed| table(Method::MonteCarlo, config, env, seed),
+    ),
+];
+
+/// A learner with a table.
+fn table(
+    method: Method,
+    config: &Table,
+    env: &dyn VecEnv,
+    seed: u64,
+) -> Result<Box<dyn Learner>, ConfigError> {
+    Ok(Box::new(QLearning::new(method, read(config)?, env, seed)?))
+}
 
 /// The row called `name`.
 pub fn algorithm(name: &str) -> Option<&'static Algorithm> {
@@ -68,6 +123,17 @@ impl Algorithm {
             complete: complete::<C>,
             make,
         }
+    }
+
+    /// One of the methods that share a configuration and a table of action values.
+    const fn with_table(
+        name: &'static str,
+        description: &'static str,
+        presets: &'static [(&'static str, &'static str)],
+        make: Make,
+    ) -> Self {
+        let fits: fn(&Space) -> bool = |action| matches!(action, Space::Discrete { .. });
+        Algorithm::new::<rederive_q_learning::Config>(name, description, "discrete", fits, presets, make)
     }
 
     /// The text of the preset called `name`.

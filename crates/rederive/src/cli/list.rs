@@ -34,11 +34,12 @@ fn head(text: &str) -> String {
 
 fn algos() -> String {
     let mut out = head("Algorithms");
+    let width = ALGORITHMS.iter().map(|a| a.name.len()).max().unwrap_or(0);
     for algo in ALGORITHMS {
         let presets: Vec<&str> = algo.presets.iter().map(|(name, _)| *name).collect();
-        let name = Style::new().cyan().apply_to(format!("{:<8}", algo.name));
+        let name = Style::new().cyan().apply_to(format!("{:<width$}", algo.name));
         let _ = writeln!(out, "  {name} {}", algo.description);
-        let _ = writeln!(out, "  {:<8} {} actions; presets: {}", "", algo.actions, presets.join(", "));
+        let _ = writeln!(out, "  {:<width$} {} actions; presets: {}", "", algo.actions, presets.join(", "));
     }
     out
 }
