@@ -214,12 +214,40 @@ pub fn best_stationary(mdp: &Mdp) -> Vec<f64> {
     let (s, a) = (mdp.states(), mdp.actions());
     let mut best = vec![f64::NEG_INFINITY; s];
     tuples(a, s, &mut |choice| {
-        let policy = Policy::from_shape_fn((s, a), |(i, j)| f64::from(u8::from(choice[i] == j)));
-        for (best, v) in best.iter_mut().zip(policy_value(mdp, &policy)) {
+        for (best, v) in best.iter_mut().zip(policy_value(mdp, &deterministic(choice, a))) {
             *best = best.max(v);
         }
     });
     best
+}
+
+/// The optimal values of the infinite horizon, by policy iteration with elimination. An action stays unless another one is
+/// better by more than rounding.
+pub fn optimal_value(mdp: &Mdp) -> Vec<f64> {
+    let (s, a) = (mdp.states(), mdp.actions());
+    let mut choice = vec![0; s];
+    loop {
+        let policy = deterministic(&choice, a);
+        let v = policy_value(mdp, &policy);
+        let q = action_value(mdp, &policy);
+        let mut changed = false;
+        for i in 0..s {
+            let margin = 1e-12 * v[i].abs().max(1.0) / (1.0 - mdp.gamma);
+            for j in 0..a {
+                if q[i][j] > q[i][choice[i]] + margin {
+                    (choice[i], changed) = (j, true);
+                }
+            }
+        }
+        if !changed {
+            return v;
+        }
+    }
+}
+
+/// The policy that takes `choice[s]` in state `s` for sure.
+pub fn deterministic(choice: &[usize], actions: usize) -> Policy {
+    Policy::from_shape_fn((choice.len(), actions), |(i, j)| f64::from(u8::from(choice[i] == j)))
 }
 
 // FD
@@ -374,6 +402,7 @@ mod tests {
         let finite = best_finite_horizon(&mdp, 3);
         assert!((finite[0] - 2.71).abs() < 1e-14 && finite[1] == 0.0);
         assert!((best_stationary(&mdp)[0] - 10.0).abs() < 1e-12);
+        assert!((optimal_value(&mdp)[0] - 10.0).abs() < 1e-12);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Cell {
 /// A move succeeds with probability `1 - noise` and slips to either side with `noise / 2` each; into a wall or off the grid, the
 /// agent stays put. Wall cells keep their numbers; no transition leads there.
 ///
-/// The default is the notes' grid of 4 columns and 3 rows, with exits worth 1 and -1. Its cells are called (column, row) from 1,
+/// ID `dp.gridworld`. The default is the notes' grid of 4 columns and 3 rows, with exits worth 1 and -1. Its cells are called (column, row) from 1,
 /// row 1 at the bottom: [`state`](Self::state) translates.
 ///
 /// ```text
@@ -66,6 +66,7 @@ impl GridWorld {
         }
         let over = rows * columns;
         let at = |s: usize| cells[s / columns][s % columns];
+        // ANCHOR: dp.gridworld
         let go = |s: usize, direction: usize, prob: f64| {
             let to = step_on_board(s, DIRECTIONS[direction], rows, columns);
             let next = if at(to) == Cell::Wall { s } else { to };
@@ -91,6 +92,7 @@ impl GridWorld {
                 }
             }
         };
+        // ANCHOR_END: dp.gridworld
         let start = |s: usize| if s < over && at(s) == Cell::Start { 1.0 / starts as f64 } else { 0.0 };
         let table = FiniteTable::new(over + 1, 4, row, (0..=over).map(start).collect());
         Some(GridWorld { cells, table })

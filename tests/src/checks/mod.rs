@@ -1,9 +1,15 @@
 //! The checks, one module per family of equations.
 
+/// Bellman equations: `bellman.*`.
+pub mod bellman;
+/// Dynamic programming: `dp.*`.
+pub mod dp;
 /// Advantage estimation: `gae.*`.
 pub mod gae;
 /// Estimators of the Kullback-Leibler divergence: `kl.*`.
 pub mod kl;
+/// Rewards plus entropy: `maxent.*`.
+pub mod maxent;
 /// Finite Markov decision processes: `mdp.*`.
 pub mod mdp;
 /// Networks and optimisers: `nn.*`, `opt.*`.
@@ -16,6 +22,8 @@ pub mod ppo;
 pub mod prob;
 /// Discounted returns: `return.*`.
 pub mod returns;
+/// Backups in any order: `rtdp.*`.
+pub mod rtdp;
 /// Temporal differences: `td.*`.
 pub mod td;
 /// Calculus: `tools.*`.
