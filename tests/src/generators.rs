@@ -1,6 +1,10 @@
-//! Random inputs: finite MDPs, policies, points of the simplex, rollouts, batches and groups.
+//! Random inputs: finite MDPs, game trees, policies, points of the simplex, rollouts, batches and groups.
 //!
 //! All values shrink towards small sizes, zeros and plain structures. None of the laws uses code under test.
+
+mod game_tree;
+
+pub use game_tree::{Branch, GameTree, game_tree};
 
 use ndarray::{Array1, Array2, Array3};
 use proptest::bool::weighted;

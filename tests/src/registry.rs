@@ -17,6 +17,7 @@ pub fn registry() -> Vec<Check> {
         checks::kl::checks(),
         checks::policy::checks(),
         checks::nn::checks(),
+        checks::mcts::checks(),
     ]
     .into_iter()
     .flatten()

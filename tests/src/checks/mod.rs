@@ -10,6 +10,8 @@ pub mod gae;
 pub mod kl;
 /// Rewards plus entropy: `maxent.*`.
 pub mod maxent;
+/// Monte Carlo tree search: `mcts.*`.
+pub mod mcts;
 /// Finite Markov decision processes: `mdp.*`.
 pub mod mdp;
 /// Networks and optimisers: `nn.*`, `opt.*`.
