@@ -1,0 +1,308 @@
+//! A process with what all solvers need of it, and the bounds that they stop by.
+//!
+//! Let `D = T V - V` be the Bellman error of any `V`, `m` its minimum and `M` its maximum over the states. Because `T` is
+//! monotone and `T(V + c) = T V + gamma c`, iterating it from `V <= T V - m` gives, for `gamma < 1`,
+//!
+//! ```text
+//! T V + gamma / (1 - gamma) m  <=  V*  <=  T V + gamma / (1 - gamma) M        (MacQueen 1966; Porteus 1971)
+//! ```
+//!
+//! The width falls with the *span* `M - m`, often far quicker than `max |D|` does, because adding a constant to `V` leaves it
+//! alone; and the middle of the interval is a better value than `T V`. Where episodes end, the end is one more state, of value 0 and
+//! error 0: it belongs into `m` and `M`, and no constant may be added, since it would move that state too.
+//!
+//! For `gamma = 1` let `W(s)` bound the steps that an episode from `s` takes under any policy (`termination.rs`). Then
+//! `m (W - 1) <= V* - T V <= M (W - 1)` with 0 counted in again (Bertsekas and Tsitsiklis 1991).
+//!
+//! A computed backup of a row of `n` entries is off by at most `(n + 4) eps (|V| + |T V|)`, and rows that sum to 1 only within `d`
+//! by `gamma d |V|`; both go through the same factor. That part no iteration can bring down: if it is above the tolerance, the
+//! solvers say so at once.
+
+use crate::backup::Rows;
+use crate::options::config;
+use crate::termination::longest_episode;
+use crate::workers::Workers;
+use crate::{Options, Solution, SolveError};
+use rederive_env::Mdp;
+use rederive_math::Real;
+
+/// How many rows are backed up before their states are looked at: their values stay in the innermost cache.
+const BLOCK: usize = 1024;
+
+/// A process, ready to be solved.
+pub struct Problem<'a, P: Real> {
+    pub mdp: &'a Mdp<P>,
+    pub rows: Rows<'a, P>,
+    pub options: Options,
+    pub workers: Workers,
+    max_actions: usize,
+    bounder: Bounder,
+}
+
+/// What a sweep saw of `T V - V`.
+#[derive(Clone, Copy, Debug)]
+pub struct Errors {
+    /// Its minimum.
+    pub low: f64,
+    /// Its maximum.
+    pub high: f64,
+    /// The largest magnitude in `V` and that in `T V`, added.
+    pub scale: f64,
+}
+
+impl Errors {
+    pub const NONE: Errors = Errors { low: f64::INFINITY, high: f64::NEG_INFINITY, scale: 0.0 };
+
+    #[inline(always)]
+    pub fn add(&mut self, old: f64, new: f64) {
+        let error = new - old;
+        // Comparisons with NaN are false: it is caught through `scale`, by the sum.
+        self.low = if error < self.low { error } else { self.low };
+        self.high = if error > self.high { error } else { self.high };
+        let scale = old.abs() + new.abs();
+        self.scale = if scale <= self.scale { self.scale } else { scale };
+    }
+
+    pub fn join(self, other: Errors) -> Errors {
+        Errors {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            scale: if other.scale <= self.scale { self.scale } else { other.scale },
+        }
+    }
+
+    /// The largest magnitude of `T V - V`.
+    pub fn residual(&self) -> f64 {
+        self.high.max(-self.low)
+    }
+}
+
+/// A proven bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// What to add to every entry of `T V`.
+    pub shift: f64,
+    /// How far from the truth an entry is then, at most.
+    pub error: f64,
+}
+
+/// Turns Bellman errors into bounds on values.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounder {
+    gamma: f64,
+    tol: f64,
+    /// What an error of every backup adds up to: `1 / (1 - gamma)`, or the longest episode.
+    horizon: f64,
+    ends: bool,
+    longest_row: usize,
+    defect: f64,
+    single: bool,
+}
+
+impl Bounder {
+    pub fn new<P: Real, Q: Real>(
+        rows: Rows<'_, Q>,
+        mdp: &Mdp<P>,
+        options: &Options,
+    ) -> Result<Self, SolveError> {
+        let horizon = if options.gamma < 1.0 { 1.0 / (1.0 - options.gamma) } else { longest_episode(mdp)? };
+        let lengths = rows.first_entry.windows(2).map(|w| (w[1] - w[0]) as usize);
+        Ok(Bounder {
+            gamma: options.gamma,
+            tol: options.tol,
+            horizon,
+            ends: mdp.ends(),
+            longest_row: lengths.max().unwrap_or(0),
+            defect: mdp.defect(),
+            single: size_of::<P>() == 4,
+        })
+    }
+
+    /// How far a computed backup may be from the true one.
+    fn rounding(&self, scale: f64) -> f64 {
+        (self.longest_row + 4) as f64 * f64::EPSILON * scale + self.gamma * self.defect * scale
+    }
+
+    /// How large a Bellman error may be, in every state, for the tolerance to hold.
+    pub fn target(&self) -> f64 {
+        self.tol / self.horizon
+    }
+
+    /// The bound that a sweep proves.
+    ///
+    /// # Errors
+    /// Numbers that are not finite, or a tolerance that rounding puts out of reach.
+    pub fn bound(&self, errors: &Errors) -> Result<Bound, SolveError> {
+        if !errors.scale.is_finite() {
+            return Err(config("reward", "so large that values overflow", "of smaller magnitude"));
+        }
+        // The last backup is no longer subject to the errors of earlier ones.
+        let factor = self.horizon - 1.0;
+        let slack = self.rounding(errors.scale) * self.horizon;
+        if slack >= self.tol {
+            let what = if self.single { "probabilities in f32" } else { "rounding in f64" };
+            return Err(config(
+                "tol",
+                format!("{:e}", self.tol),
+                format!("above {slack:.1e}: {what} leave an error of up to that"),
+            ));
+        }
+        if self.ends || self.gamma == 1.0 {
+            let error = factor * errors.residual();
+            return Ok(Bound { shift: 0.0, error: error + slack });
+        }
+        let shift = factor * 0.5 * (errors.low + errors.high);
+        Ok(Bound { shift, error: factor * 0.5 * (errors.high - errors.low) + slack })
+    }
+}
+
+/// The first of the largest.
+#[inline(always)]
+pub fn greedy(q: &[f64]) -> (f64, u32) {
+    let (mut best, mut action) = (q[0], 0);
+    for (a, &x) in q.iter().enumerate().skip(1) {
+        if x > best {
+            (best, action) = (x, a as u32);
+        }
+    }
+    (best, action)
+}
+
+impl<'a, P: Real> Problem<'a, P> {
+    pub fn new(mdp: &'a Mdp<P>, options: &Options) -> Result<Self, SolveError> {
+        options.validate()?;
+        let rows = Rows::of(mdp);
+        Ok(Problem {
+            mdp,
+            rows,
+            options: *options,
+            workers: Workers::new(options.threads, rows.prob.len())?,
+            max_actions: mdp.num_actions(),
+            bounder: Bounder::new(rows, mdp, options)?,
+        })
+    }
+
+    /// Backs up all states from `v`: `pick` turns the action values of a state into its new value and its action. Actions go into
+    /// `policy`, unless it is empty.
+    pub fn sweep(
+        &self,
+        v: &[f64],
+        new: &mut [f64],
+        policy: &mut [u32],
+        pick: impl Fn(usize, &[f64]) -> (f64, u32) + Sync,
+    ) -> Errors {
+        let part = |states: std::ops::Range<usize>, new: &mut [f64], policy: &mut [u32]| {
+            let mut q = vec![0.0; BLOCK.max(self.max_actions)];
+            let mut errors = Errors::NONE;
+            let first_pair = self.mdp.first_pair();
+            let mut first = states.start;
+            while first < states.end {
+                let base = first_pair[first] as usize;
+                let mut last = first + 1;
+                while last < states.end && first_pair[last + 1] as usize - base <= q.len() {
+                    last += 1;
+                }
+                let pairs = base..first_pair[last] as usize;
+                let q = &mut q[..pairs.len()];
+                self.rows.backup(pairs, v, self.options.gamma, q);
+                for s in first..last {
+                    let (low, high) = (first_pair[s] as usize - base, first_pair[s + 1] as usize - base);
+                    let (value, action) = pick(s, &q[low..high]);
+                    errors.add(v[s], value);
+                    new[s - states.start] = value;
+                    if let Some(slot) = policy.get_mut(s - states.start) {
+                        *slot = action;
+                    }
+                }
+                first = last;
+            }
+            errors
+        };
+        self.workers.split(self.mdp.num_states(), new, policy, part, Errors::join)
+    }
+
+    /// Room for the action values of a state.
+    pub fn scratch(&self) -> Vec<f64> {
+        vec![0.0; self.max_actions]
+    }
+
+    /// `max_a (r + gamma P v)` of one state; `q` is scratch.
+    #[inline]
+    pub fn value(&self, state: usize, v: &[f64], q: &mut [f64]) -> f64 {
+        let pairs = self.mdp.pairs(state);
+        let q = &mut q[..pairs.len()];
+        self.rows.backup(pairs, v, self.options.gamma, q);
+        greedy(q).0
+    }
+
+    /// The bound that `errors` prove.
+    ///
+    /// # Errors
+    /// See [`Bounder::bound`].
+    pub fn bound(&self, errors: &Errors) -> Result<Bound, SolveError> {
+        self.bounder.bound(errors)
+    }
+
+    /// See [`Bounder::target`].
+    pub fn target(&self) -> f64 {
+        self.bounder.target()
+    }
+
+    /// What an error of every backup adds up to.
+    pub fn horizon(&self) -> f64 {
+        self.bounder.horizon
+    }
+
+    /// How far a computed backup of values up to `scale` may be from the true one.
+    pub fn rounding(&self, scale: f64) -> f64 {
+        self.bounder.rounding(scale)
+    }
+
+    /// Whether a bound is as tight as was wanted; an error if it is not and the iterations have run out.
+    pub fn stop(&self, bound: &Bound, iterations: u64) -> Result<bool, SolveError> {
+        if bound.error <= self.options.tol {
+            return Ok(true);
+        }
+        if iterations >= self.options.max_iterations {
+            return Err(SolveError::MaxIterations {
+                iterations,
+                error_bound: bound.error,
+                tol: self.options.tol,
+            });
+        }
+        Ok(false)
+    }
+
+    /// Ends with `value`, which is `T V` of the sweep that `errors` and `bound` belong to: shifts it, and backs it up once more for
+    /// action values and a policy that belong to it. One more backup can only bring it closer.
+    pub fn finish(
+        &self,
+        mut value: Vec<f64>,
+        iterations: u64,
+        sweeps: f64,
+        errors: &Errors,
+        bound: &Bound,
+    ) -> Solution {
+        if bound.shift != 0.0 {
+            value.iter_mut().for_each(|v| *v += bound.shift);
+        }
+        let states = self.mdp.num_states();
+        let mut q = vec![0.0; self.mdp.num_pairs()];
+        let back =
+            |pairs, q: &mut [f64], _: &mut [()]| self.rows.backup(pairs, &value, self.options.gamma, q);
+        self.workers.split(self.mdp.num_pairs(), &mut q, &mut [], back, |_, ()| ());
+        let mut policy = vec![0; states];
+        for s in 0..states {
+            (value[s], policy[s]) = greedy(&q[self.mdp.pairs(s)]);
+        }
+        Solution {
+            value,
+            q,
+            policy,
+            iterations,
+            sweeps: sweeps + 1.0,
+            residual: errors.residual(),
+            error_bound: bound.error,
+        }
+    }
+}
