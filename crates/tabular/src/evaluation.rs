@@ -37,9 +37,19 @@ impl<P: Real> Chosen<P> {
         Chosen { first_entry: Vec::new(), prob: Vec::new(), next: Vec::new(), reward: Vec::new() }
     }
 
-    /// The rows of the actions `policy`, copied so that they lie next to each other.
-    pub fn fill(&mut self, mdp: &Mdp<P>, policy: &[u32]) {
+    /// The rows of the actions `policy`, copied so that they lie next to each other. Rows of states whose action is still that of
+    /// `before`, the policy of the last call, stay where they are: after the first improvements most do.
+    pub fn fill(&mut self, mdp: &Mdp<P>, policy: &[u32], before: &[u32]) {
+        if self.reward.len() == policy.len() && self.replace(mdp, policy, before) {
+            return;
+        }
         self.clear();
+        let pair = |s: usize| mdp.pairs(s).start + policy[s] as usize;
+        let entries = (0..policy.len()).map(|s| mdp.entries(pair(s)).len()).sum();
+        self.prob.reserve(entries);
+        self.next.reserve(entries);
+        self.reward.reserve(policy.len());
+        self.first_entry.reserve(policy.len());
         for (s, &action) in policy.iter().enumerate() {
             let pair = mdp.pairs(s).start + action as usize;
             let entries = mdp.entries(pair);
@@ -47,6 +57,25 @@ impl<P: Real> Chosen<P> {
             self.next.extend_from_slice(&mdp.next()[entries]);
             self.end_row(mdp.reward()[pair]);
         }
+    }
+
+    /// Overwrites the rows whose action has changed, if each new one is as long as the old.
+    fn replace(&mut self, mdp: &Mdp<P>, policy: &[u32], before: &[u32]) -> bool {
+        for s in 0..policy.len() {
+            if policy[s] == before[s] {
+                continue;
+            }
+            let pair = mdp.pairs(s).start + policy[s] as usize;
+            let entries = mdp.entries(pair);
+            let row = self.first_entry[s] as usize..self.first_entry[s + 1] as usize;
+            if row.len() != entries.len() {
+                return false;
+            }
+            self.prob[row.clone()].copy_from_slice(&mdp.prob()[entries.clone()]);
+            self.next[row].copy_from_slice(&mdp.next()[entries]);
+            self.reward[s] = mdp.reward()[pair];
+        }
+        true
     }
 
     fn clear(&mut self) {
@@ -145,7 +174,7 @@ pub fn sweep<P: Real>(
 pub fn evaluate<P: Real>(mdp: &Mdp<P>, policy: &[u32], options: &Options) -> Result<Evaluation, SolveError> {
     options.validate()?;
     let mut chosen = Chosen::new();
-    chosen.fill(mdp, checked(mdp, policy)?);
+    chosen.fill(mdp, checked(mdp, policy)?, &[]);
     iterate(mdp, chosen.rows(), options)
 }
 
@@ -226,7 +255,7 @@ pub fn evaluate_direct<P: Real>(
         return Err(config("states", n, format!("at most {DIRECT_STATES} for direct evaluation")));
     }
     let mut chosen = Chosen::new();
-    chosen.fill(mdp, checked(mdp, policy)?);
+    chosen.fill(mdp, checked(mdp, policy)?, &[]);
     let rows = chosen.rows();
     let bounder = Bounder::new(rows, mdp, options)?;
     let v = eliminate(rows, options.gamma);

@@ -143,7 +143,7 @@ fn improve<P: Real>(
             return Ok(problem.finish(new, iterations, sweeps, &errors, &bound));
         }
         margin = 2.0 * problem.rounding(errors.scale);
-        chosen.fill(mdp, &policy);
+        chosen.fill(mdp, &policy, &before);
         swap(&mut v, &mut new);
         let rows = evaluate(&problem, &mut chosen, &mut v, &mut new, &errors);
         // ANCHOR_END: dp.policy-iteration
