@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs rederive and other libraries on the same job, in turn, one thread on one core, and prints a table of ratios.
 
-    python3 benches/peers/compare.py [--job ppo|gae|env] [--steps 500000] [--repeat 3] [--out FILE.json]
+    python3 benches/peers/compare.py [--job ppo|gae|env|q] [--steps 500000] [--repeat 3] [--out FILE.json]
 
 Standard library only; the peers run in the Python given with --python (README.md says how to set it up). Every
 contender runs once per round, each round starts with another one, and a ratio is taken between two runs of the same
@@ -28,6 +28,7 @@ PEERS = {
     "ppo": ["ppo_purejaxrl.py", "ppo_cleanrl.py", "ppo_sb3.py", "ppo_pufferlib.py"],
     "gae": ["gae_c.py", "gae_jax.py", "gae_numpy.py", "gae_torch.py"],
     "env": ["env_gymnasium.py", "env_gymnax.py"],
+    "q": ["q_numba.py", "q_gymnasium.py"],
 }
 ONE_THREAD = {name: "1" for name in (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")}
@@ -305,7 +306,8 @@ def main():
     missing = {name: report["missing"] for name, report in absent.items()}
 
     what = {"ppo": f"PPO on {job.PPO['env']}, {args.steps} steps", "gae": "GAE, f32, all contenders on the same arrays",
-            "env": f"stepping {job.PPO['env']} with random actions"}[args.job]
+            "env": f"stepping {job.PPO['env']} with random actions",
+            "q": "tabular Q-learning, one environment, steps with their updates"}[args.job]
     print(f"{what}; {args.repeat} rounds on core {args.cpu}, one thread; median [min .. max]\n")
     for line in table(rows, titles, args.job):
         print(line)

@@ -39,6 +39,11 @@ GAE_GAMMA, GAE_LAMBDA = 0.99, 0.95
 ENV_SIZES = [4, 4096]
 ENV_ACTION_ROWS = 64
 
+# Tabular Q-learning with constant steps, from a table of zeros; the first of equal values is the best.
+Q = {"alpha": 0.1, "gamma": 0.99, "epsilon": 0.1}
+Q_CASES = [{"case": "FrozenLake-v1", "gymnasium": "FrozenLake-v1"}, {"case": "Taxi-v3", "gymnasium": "Taxi-v4"}]
+Q_STEPS = 1_000_000
+
 
 class Missing(Exception):
     """The peer is not installed; the text says what it needs."""
@@ -149,6 +154,21 @@ def env_report(prepare):
         seconds = seconds_per_call(call, budget=2.0)
         cases.append({"case": f"{num_envs} environments", "items": steps, "seconds": seconds,
                       "items_per_second": steps / seconds})
+    return {"cases": cases}
+
+
+def q_report(prepare):
+    """Times `prepare(case)`, which returns a function that takes some steps with their updates, and their number. The
+    function returns the mean over the start states of the best action's value, reported as it is at the end."""
+    cases = []
+    for case in Q_CASES:
+        call, steps = prepare(case)
+        start = time.perf_counter()
+        call()
+        first = time.perf_counter() - start
+        seconds = seconds_per_call(call, budget=2.0)
+        cases.append({"case": case["case"], "items": steps, "seconds": seconds, "items_per_second": steps / seconds,
+                      "first_call_seconds": first, "start_value": call()})
     return {"cases": cases}
 
 

@@ -1,15 +1,19 @@
-//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae` and
-//! `rederive-peer env`. Prints one JSON line like the peers beside it; the data and the shapes are those of `job.py`.
+//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae`,
+//! `rederive-peer env` and `rederive-peer q`. Prints one JSON line like the peers beside it; the data and the shapes are those of `job.py`.
 
-use ndarray::Array2;
-use rederive_env::{Actions, End, Stream, make_vec};
+use ndarray::{Array2, Axis};
+use rederive_env::{Actions, End, Stream, finite_table, make_vec};
 use rederive_math::gae::gae;
+use rederive_q_learning::{Config, Method, QLearning};
+use rederive_train::{EpisodeLog, Learner, Report};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const GAE_SHAPES: [(usize, usize); 3] = [(128, 8), (128, 4096), (2048, 2048)];
 const ENV_SIZES: [usize; 2] = [4, 4096];
 const ACTION_ROWS: usize = 64;
+const Q_ENVS: [&str; 2] = ["FrozenLake-v1", "Taxi-v3"];
+const Q_STEPS: usize = 1_000_000;
 
 fn main() {
     let start = Instant::now();
@@ -17,8 +21,9 @@ fn main() {
     let cases: Vec<Value> = match arguments.first().map(String::as_str) {
         Some("gae") => GAE_SHAPES.iter().map(|&(steps, envs)| gae_case(steps, envs)).collect(),
         Some("env") => ENV_SIZES.iter().map(|&envs| env_case(envs)).collect(),
+        Some("q") => Q_ENVS.iter().map(|id| q_case(id)).collect(),
         _ => {
-            eprintln!("usage: rederive-peer gae|env");
+            eprintln!("usage: rederive-peer gae|env|q");
             std::process::exit(2);
         }
     };
@@ -54,6 +59,32 @@ fn gae_case(steps: usize, envs: usize) -> Value {
         "seconds": seconds,
         "items_per_second": items as f64 / seconds,
         "check": [mean(&advantage), mean(&return_)],
+    })
+}
+
+fn q_case(id: &str) -> Value {
+    let config =
+        Config { num_steps: Q_STEPS / 100, alpha: 0.1, gamma: 0.99, epsilon: 0.1, ..Config::default() };
+    let mut env = make_vec(id, 1).expect("the environment is built in");
+    let mut agent = QLearning::new(Method::QLearning, config, env.as_ref(), 1).expect("it has a table");
+    env.reset(1);
+    let (mut episodes, mut report) = (EpisodeLog::new(1), Report::default());
+    let mut call = || {
+        for _ in 0..100 {
+            agent.iterate(env.as_mut(), 0.0, &mut episodes, &mut report).expect("the values stay finite");
+            episodes.drain();
+        }
+    };
+    let seconds = seconds_per_call(&mut call, Duration::from_secs(2));
+    let start = finite_table(id).expect("it is finite").start().to_vec();
+    let best = agent.q().map_axis(Axis(1), |row| row.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
+    let starts = start.iter().zip(&best).filter(|(prob, _)| **prob > 0.0).map(|(_, &value)| value);
+    json!({
+        "case": id,
+        "items": Q_STEPS,
+        "seconds": seconds,
+        "items_per_second": Q_STEPS as f64 / seconds,
+        "start_value": starts.clone().sum::<f32>() / starts.count() as f32,
     })
 }
 

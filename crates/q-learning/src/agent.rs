@@ -1,10 +1,10 @@
 use crate::behaviour::{Behaviour, EpsilonGreedy, Policy};
 use crate::config::{Config, EpsilonSchedule, Exploration, Method};
 use crate::many_steps::{self, Memory, Reach, Room};
-use crate::one_step::{self, Double, Expected, Iteration, Lanes, NONE, Rule, Sarsa, Totals, Watkins};
+use crate::one_step::{self, Double, Expected, Iteration, Rule, Sarsa, Totals, Watkins};
 use crate::states::Layout;
 use crate::tables::Tables;
-use crate::world::{Called, Draw, Model, Tabulated, Transitions, World};
+use crate::world::{Called, Draw, Lane, Model, NONE, Tabulated, Transitions, World};
 use ndarray::{ArrayView2, aview1};
 use rederive_env::{Place, VecEnv};
 use rederive_math::{exploration, td};
@@ -43,7 +43,7 @@ pub struct QLearning {
     config: Config,
     layout: Layout,
     tables: Tables,
-    lanes: Lanes,
+    lanes: Vec<Lane>,
     memories: Vec<Memory>,
     room: Room,
     model: Option<Model>,
@@ -68,7 +68,7 @@ impl QLearning {
         let model = env.finite_parts().and_then(|parts| Model::new(&parts, &layout));
         Ok(QLearning {
             tables: Tables::new(&config, &layout, layout.actions, method == Method::DoubleQLearning),
-            lanes: Lanes::new(config.num_envs, seed),
+            lanes: (0..config.num_envs).map(|n| Lane::new(seed, n)).collect(),
             memories: vec![Memory::default(); config.num_envs],
             room: Room::default(),
             model,
@@ -135,28 +135,32 @@ impl QLearning {
     /// Learns in the model if there is one, else in the environments.
     fn learn(&mut self, env: &mut dyn VecEnv, epsilon: f64, iteration: &mut Iteration<'_>) {
         let num_envs = self.config.num_envs;
-        self.places.clear();
-        self.places.extend((0..num_envs).map_while(|n| env.place(n)));
+        let mut places = std::mem::take(&mut self.places);
+        places.extend((0..num_envs).map_while(|n| env.place(n)));
         match self.model.take() {
-            Some(model) if self.places.len() == num_envs => {
-                let mut places = std::mem::take(&mut self.places);
+            Some(model) if places.len() == num_envs => {
                 match &model.transitions {
                     Transitions::Sure(sure) => self.in_model(&model, sure, &mut places, epsilon, iteration),
                     Transitions::Few(few) => self.in_model(&model, few, &mut places, epsilon, iteration),
-                    Transitions::Rows(rows) => self.in_model(&model, rows, &mut places, epsilon, iteration),
+                    Transitions::Rows(rows) => {
+                        let mut world = Tabulated::<_, _, true>::new(&model, rows, &mut places[..]);
+                        self.in_world(&mut world, epsilon, iteration);
+                    }
                 }
                 for (n, place) in places.drain(..).enumerate() {
                     env.set_place(n, place);
                 }
-                self.places = places;
                 self.model = Some(model);
             }
             model => {
                 self.model = model;
                 let layout = self.layout.clone();
-                self.in_world(&mut Called { env, layout: &layout }, epsilon, iteration);
+                let actions = Vec::with_capacity(num_envs);
+                self.in_world(&mut Called { env, layout: &layout, actions }, epsilon, iteration);
             }
         }
+        places.clear();
+        self.places = places;
     }
 
     fn in_model<T: Draw>(
@@ -167,11 +171,12 @@ impl QLearning {
         epsilon: f64,
         iteration: &mut Iteration<'_>,
     ) {
-        if model.renamed() {
-            let mut world = Tabulated::<_, true>::new(model, transitions, places);
+        if let [place] = places {
+            let mut world = Tabulated::<_, _, false>::new(model, transitions, [place.clone()]);
             self.in_world(&mut world, epsilon, iteration);
+            [*place] = world.places;
         } else {
-            let mut world = Tabulated::<_, false>::new(model, transitions, places);
+            let mut world = Tabulated::<_, _, false>::new(model, transitions, places);
             self.in_world(&mut world, epsilon, iteration);
         }
     }
@@ -199,7 +204,8 @@ impl QLearning {
     /// The usual numbers of actions have loops of their own, if nothing but the table decides.
     fn by_rule<W: World, R: Rule>(&mut self, world: &mut W, epsilon: f64, iteration: &mut Iteration<'_>) {
         let policy = Policy::new(&self.config, epsilon);
-        match (&policy, self.counts(), self.layout.actions) {
+        let actions = if W::TABULATED { self.layout.actions } else { 0 };
+        match (&policy, self.counts(), actions) {
             (Policy::EpsilonGreedy(p), false, 2) => {
                 self.run::<W, EpsilonGreedy, R, 2, false>(world, p, iteration)
             }
@@ -209,7 +215,8 @@ impl QLearning {
             (Policy::EpsilonGreedy(p), false, 6) => {
                 self.run::<W, EpsilonGreedy, R, 6, false>(world, p, iteration)
             }
-            _ => self.run::<W, Policy<'_>, R, 0, true>(world, &policy, iteration),
+            (_, false, _) => self.run::<W, Policy<'_>, R, 0, false>(world, &policy, iteration),
+            (_, true, _) => self.run::<W, Policy<'_>, R, 0, true>(world, &policy, iteration),
         }
     }
 
@@ -220,7 +227,15 @@ impl QLearning {
         iteration: &mut Iteration<'_>,
     ) {
         let QLearning { tables, lanes, spare, .. } = self;
-        one_step::learn::<W, B, R, A, COUNT>(world, tables, lanes, behaviour, iteration, spare);
+        if W::SINGLE {
+            let lane = &mut lanes[0];
+            // A copy of its own need not be in memory while the loop runs.
+            let mut single = [lane.clone()];
+            one_step::learn::<W, B, R, A, COUNT>(world, tables, &mut single, behaviour, iteration, spare);
+            [*lane] = single;
+        } else {
+            one_step::learn::<W, B, R, A, COUNT>(world, tables, lanes, behaviour, iteration, spare);
+        }
     }
 
     /// The mean over all states of the best action's value.
@@ -317,14 +332,13 @@ impl Learner for QLearning {
                 .then_some(())
                 .ok_or_else(|| format!("state {name} has {found} entries, expected {expected}"))
         };
+        next.tables.best.clear();
         next.tables.visits = checkpoint.get("visits")?;
         fits("visits", next.tables.visits.len(), self.tables.q.len())?;
         next.lanes = checkpoint.get("lanes")?;
-        fits("lanes.explore", next.lanes.explore.len(), self.config.num_envs)?;
-        fits("lanes.pending", next.lanes.pending.len(), self.config.num_envs)?;
-        next.lanes.make_room();
+        fits("lanes", next.lanes.len(), self.config.num_envs)?;
         let actions = self.layout.actions as u32;
-        if next.lanes.pending.iter().any(|&action| action != NONE && action >= actions) {
+        if next.lanes.iter().any(|lane| lane.pending != NONE && lane.pending >= actions) {
             return Err(format!("state lanes has an action that is not below {actions}"));
         }
         next.memories = checkpoint.get("memories")?;

@@ -9,6 +9,15 @@ use rederive_math::{categorical, exploration, td};
 ///
 /// `row` is the number of the state, and `spare` has room for a number per action.
 pub(crate) trait Behaviour {
+    /// Whether [`act_greedily`](Self::act_greedily) does the same as [`act`](Self::act).
+    const GREEDY: bool = false;
+
+    /// Draws one of so many actions, knowing the best one.
+    fn act_greedily(&self, best: u32, actions: usize, rng: &mut Stream) -> u32 {
+        let _ = (actions, rng);
+        best
+    }
+
     /// Draws an action; takes one random number, or none.
     fn act(&self, row: usize, value: &[f32], visits: &[u32], rng: &mut Stream, spare: &mut [f32]) -> usize;
 
@@ -32,13 +41,19 @@ impl EpsilonGreedy {
 }
 
 impl Behaviour for EpsilonGreedy {
+    const GREEDY: bool = true;
+
     #[inline(always)]
-    fn act(&self, _: usize, value: &[f32], _: &[u32], rng: &mut Stream, _: &mut [f32]) -> usize {
+    fn act_greedily(&self, best: u32, actions: usize, rng: &mut Stream) -> u32 {
         let word = rng.next_u64();
         let (coin, pick) = (word >> 32, word & 0xffff_ffff);
-        let random = (pick * value.len() as u64) >> 32;
-        let greedy = td::argmax(value) as u64;
-        (if coin < self.below { random } else { greedy }) as usize
+        let random = (pick * actions as u64) >> 32;
+        if coin < self.below { random as u32 } else { best }
+    }
+
+    #[inline(always)]
+    fn act(&self, _: usize, value: &[f32], _: &[u32], rng: &mut Stream, _: &mut [f32]) -> usize {
+        self.act_greedily(td::argmax(value) as u32, value.len(), rng) as usize
     }
 
     #[inline(always)]

@@ -3,9 +3,9 @@
 
 use crate::behaviour::{Behaviour, Policy};
 use crate::config::{Trace, Visit};
-use crate::one_step::{Iteration, Lanes, NONE, Totals};
+use crate::one_step::{Iteration, Totals};
 use crate::tables::Tables;
-use crate::world::{Transition, World};
+use crate::world::{Lane, NONE, Transition, World};
 use rederive_env::End;
 use rederive_math::{returns, td};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl Memory {
 pub(crate) fn learn<W: World>(
     world: &mut W,
     tables: &mut Tables,
-    lanes: &mut Lanes,
+    lanes: &mut [Lane],
     memories: &mut [Memory],
     room: &mut Room,
     policy: &Policy<'_>,
@@ -66,40 +66,39 @@ pub(crate) fn learn<W: World>(
     iteration: &mut Iteration<'_>,
     spare: &mut [f32],
 ) {
-    let num_envs = lanes.explore.len();
     let width = tables.width;
     let slot = |action: u32| if width == 1 { 0 } else { action as usize };
     let gamma = iteration.gamma;
     let mut step = iteration.steps_before;
     for _ in 0..iteration.rounds {
-        for n in 0..num_envs {
+        for (n, lane) in lanes.iter_mut().enumerate() {
             let row = world.row(n);
-            lanes.row[n] = row as u32;
-            lanes.action[n] = match lanes.pending[n] {
+            lane.row = row as u32;
+            lane.action = match lane.pending {
                 NONE => {
                     let (values, visits) = (tables.row(row), tables.visits(row));
-                    policy.act(row, values, visits, &mut lanes.explore[n], spare) as u32
+                    policy.act(row, values, visits, &mut lane.explore, spare) as u32
                 }
                 chosen => chosen,
             };
         }
-        world.step(&lanes.action, &mut lanes.transition);
+        world.step(lanes);
         // Monte Carlo wants no next action; the others bootstrap from the one that is taken next.
         if !matches!(reach, Reach::Episode { .. }) {
-            for n in 0..num_envs {
-                let Transition { end, next, .. } = lanes.transition[n];
+            for lane in lanes.iter_mut() {
+                let Transition { end, next, .. } = lane.transition;
                 let row = next as usize;
-                lanes.pending[n] = if end.terminated() {
+                lane.pending = if end.terminated() {
                     NONE
                 } else {
                     let (values, visits) = (tables.row(row), tables.visits(row));
-                    policy.act(row, values, visits, &mut lanes.explore[n], spare) as u32
+                    policy.act(row, values, visits, &mut lane.explore, spare) as u32
                 };
             }
         }
-        for n in 0..num_envs {
-            let Transition { reward, end, next } = lanes.transition[n];
-            let entry = lanes.row[n] as usize * width + slot(lanes.action[n]);
+        for (n, lane) in lanes.iter_mut().enumerate() {
+            let Transition { reward, end, next } = lane.transition;
+            let entry = lane.row as usize * width + slot(lane.action);
             let memory = &mut memories[n];
             let totals = &mut iteration.totals;
             match reach {
@@ -122,7 +121,7 @@ pub(crate) fn learn<W: World>(
                     }
                 }
                 _ => {
-                    let taken = lanes.pending[n];
+                    let taken = lane.pending;
                     let value =
                         if taken == NONE { 0.0 } else { tables.q[next as usize * width + slot(taken)] };
                     match reach {
@@ -138,7 +137,7 @@ pub(crate) fn learn<W: World>(
                     }
                     if end.done() {
                         memory.traces.clear();
-                        lanes.pending[n] = NONE;
+                        lane.pending = NONE;
                     }
                 }
             }

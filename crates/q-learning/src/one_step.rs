@@ -3,53 +3,11 @@
 //! One loop for all of them, compiled once per rule, policy, world and number of actions, so that a step calls nothing.
 
 use crate::behaviour::Behaviour;
-use crate::tables::Tables;
-use crate::world::{Transition, World};
+use crate::tables::{self, Tables};
+use crate::world::{Lane, NONE, Transition, World};
 use rand::RngCore;
-use rederive_env::Stream;
 use rederive_math::{monte_carlo, td};
-use rederive_train::EpisodeLog;
-use serde::{Deserialize, Serialize};
-
-/// In the place of an action that has not been chosen.
-pub(crate) const NONE: u32 = u32::MAX;
-
-/// What each environment keeps from step to step.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Lanes {
-    /// Draws the actions.
-    pub explore: Vec<Stream>,
-    /// The action already chosen for the next step, by methods that learn from it; else [`NONE`].
-    pub pending: Vec<u32>,
-    #[serde(skip)]
-    pub row: Vec<u32>,
-    #[serde(skip)]
-    pub action: Vec<u32>,
-    #[serde(skip)]
-    pub transition: Vec<Transition>,
-}
-
-impl Lanes {
-    pub fn new(num_envs: usize, seed: u64) -> Self {
-        let mut lanes = Lanes {
-            explore: (0..num_envs).map(|n| Stream::new(seed, "action", n as u64)).collect(),
-            pending: vec![NONE; num_envs],
-            row: Vec::new(),
-            action: Vec::new(),
-            transition: Vec::new(),
-        };
-        lanes.make_room();
-        lanes
-    }
-
-    /// Restores what is not saved.
-    pub fn make_room(&mut self) {
-        let num_envs = self.explore.len();
-        self.row.resize(num_envs, 0);
-        self.action.resize(num_envs, 0);
-        self.transition.resize(num_envs, Transition::default());
-    }
-}
+use rederive_train::{EpisodeLog, EpisodeStats};
 
 /// What an iteration adds up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +42,8 @@ pub(crate) struct Seen<'a, B> {
     pub transition: Transition,
     /// The next action, for rules that want one.
     pub next_action: u32,
+    /// The best next action, where it is known.
+    pub best: Option<u32>,
 }
 
 /// A rule for one transition.
@@ -108,7 +68,12 @@ pub(crate) struct Watkins;
 impl Rule for Watkins {
     #[inline(always)]
     fn target<B: Behaviour>(seen: &Seen<'_, B>, values: &[f32], _: &[f32], _: &[u32], _: &mut [f32]) -> f32 {
-        td::q_target(seen.transition.reward, seen.transition.end.terminated(), values, seen.gamma)
+        let Transition { reward, end, .. } = seen.transition;
+        match seen.best {
+            // The largest of one value is that value.
+            Some(best) => td::q_target(reward, end.terminated(), &values[best as usize..][..1], seen.gamma),
+            None => td::q_target(reward, end.terminated(), values, seen.gamma),
+        }
     }
 }
 
@@ -169,60 +134,70 @@ impl Rule for Expected {
 pub(crate) fn learn<W: World, B: Behaviour, R: Rule, const A: usize, const COUNT: bool>(
     world: &mut W,
     tables: &mut Tables,
-    lanes: &mut Lanes,
+    lanes: &mut [Lane],
     behaviour: &B,
     iteration: &mut Iteration<'_>,
     spare: &mut [f32],
 ) {
     let actions = if A == 0 { tables.width } else { A };
-    let num_envs = lanes.explore.len();
-    let spare = &mut spare[..2 * actions];
-    let (spare, sum) = spare.split_at_mut(actions);
-    let (explore, pending) = (&mut lanes.explore[..num_envs], &mut lanes.pending[..num_envs]);
-    let (row, action) = (&mut lanes.row[..num_envs], &mut lanes.action[..num_envs]);
-    let transition = &mut lanes.transition[..num_envs];
-    let Tables { q, second, visits, steps, .. } = tables;
+    let (spare, sum) = spare[..2 * actions].split_at_mut(actions);
+    // A policy that only wants the best action finds it in a list: a step then reads one number where it would compare
+    // all, and the list is brought up to date while the next step is under way.
+    let listed = B::GREEDY && !R::DOUBLE;
+    if listed {
+        tables.find_best();
+    }
+    let Tables { q, second, visits, steps, best, .. } = tables;
+    let (q, second, visits, best) = (&mut q[..], &mut second[..], &mut visits[..], &mut best[..]);
     let constant = steps.constant();
-    let Iteration { gamma, episodes, totals, .. } = iteration;
-    let gamma = *gamma;
-    let mut step = iteration.steps_before;
+    let Iteration { gamma, rounds, steps_before, ref mut episodes, ref mut totals } = *iteration;
+    let (mut step, mut error) = (steps_before, 0.0);
 
     macro_rules! act {
-        ($n:expr, $row:expr) => {{
-            let values = &q[$row * actions..][..actions];
-            let visits = if COUNT { &visits[$row * actions..][..actions] } else { &[][..] };
-            if R::DOUBLE {
-                let other = &second[$row * actions..][..actions];
-                for ((sum, &x), &y) in sum.iter_mut().zip(values).zip(other) {
-                    *sum = 0.5 * (x + y);
-                }
-                behaviour.act($row, sum, visits, &mut explore[$n], spare) as u32
+        ($lane:expr, $row:expr) => {{
+            if listed {
+                behaviour.act_greedily(best[$row], actions, &mut $lane.explore)
             } else {
-                behaviour.act($row, values, visits, &mut explore[$n], spare) as u32
+                let values = &q[$row * actions..][..actions];
+                let visits = if COUNT { &visits[$row * actions..][..actions] } else { &[][..] };
+                if R::DOUBLE {
+                    let other = &second[$row * actions..][..actions];
+                    for ((sum, &x), &y) in sum.iter_mut().zip(values).zip(other) {
+                        *sum = 0.5 * (x + y);
+                    }
+                    behaviour.act($row, sum, visits, &mut $lane.explore, spare) as u32
+                } else {
+                    behaviour.act($row, values, visits, &mut $lane.explore, spare) as u32
+                }
             }
         }};
     }
 
-    for _ in 0..iteration.rounds {
-        for n in 0..num_envs {
-            let here = world.row(n);
-            row[n] = here as u32;
-            action[n] = if R::ON_POLICY && pending[n] != NONE { pending[n] } else { act!(n, here) };
+    for (n, lane) in lanes.iter_mut().enumerate() {
+        lane.running = episodes.running(n);
+    }
+    for _ in 0..rounds {
+        for (n, lane) in lanes.iter_mut().enumerate() {
+            let row = world.row(n);
+            lane.row = row as u32;
+            lane.action = if R::ON_POLICY && lane.pending != NONE { lane.pending } else { act!(lane, row) };
         }
-        world.step(action, transition);
+        world.step(lanes);
         if R::ON_POLICY {
-            for n in 0..num_envs {
-                let Transition { end, next, .. } = transition[n];
-                pending[n] = if end.terminated() { NONE } else { act!(n, next as usize) };
+            for lane in lanes.iter_mut() {
+                let Transition { end, next, .. } = lane.transition;
+                lane.pending = if end.terminated() { NONE } else { act!(lane, next as usize) };
             }
         }
-        for n in 0..num_envs {
-            let seen = Seen { behaviour, gamma, transition: transition[n], next_action: pending[n] };
-            let Transition { reward, end, next } = transition[n];
-            let next = next as usize * actions;
-            let entry = row[n] as usize * actions + action[n] as usize;
+        for lane in lanes.iter_mut() {
+            let Transition { reward, end, next } = lane.transition;
+            let best_next = if listed { Some(best[next as usize]) } else { None };
+            let (transition, next_action) = (lane.transition, lane.pending);
+            let seen = Seen { behaviour, gamma, transition, next_action, best: best_next };
+            let (row, next) = (lane.row as usize, next as usize * actions);
+            let entry = row * actions + lane.action as usize;
             let next_visits = if COUNT { &visits[next..][..actions] } else { &[][..] };
-            let swap = R::DOUBLE && explore[n].next_u64() >> 63 == 1;
+            let swap = R::DOUBLE && lane.explore.next_u64() >> 63 == 1;
             let (target, slot) = if R::DOUBLE {
                 let (mine, other) = if swap { (&mut *second, &mut *q) } else { (&mut *q, &mut *second) };
                 let (values, other) = (&mine[next..][..actions], &other[next..][..actions]);
@@ -238,13 +213,25 @@ pub(crate) fn learn<W: World, B: Behaviour, R: Rule, const A: usize, const COUNT
             } else {
                 constant
             };
-            totals.add(monte_carlo::average_step(slot, target, alpha));
-            if R::ON_POLICY && end.done() {
-                // The action drawn for a truncated state was only for its value.
-                pending[n] = NONE;
+            error += f64::from(monte_carlo::average_step(slot, target, alpha).abs());
+            if listed {
+                best[row] = tables::best::<A>(&q[row * actions..][..actions]);
             }
             step += 1;
-            episodes.record(n, reward, end.done(), step);
+            let (return_, length) = &mut lane.running;
+            *return_ += f64::from(reward);
+            *length += 1;
+            if end.done() {
+                // The action drawn for a truncated state was only for its value.
+                lane.pending = NONE;
+                episodes.finish(EpisodeStats { step, return_: *return_, length: *length });
+                (*return_, *length) = (0.0, 0);
+            }
         }
     }
+    for (n, lane) in lanes.iter().enumerate() {
+        episodes.set_running(n, lane.running);
+    }
+    totals.error += error;
+    totals.updates += step - steps_before;
 }

@@ -2,10 +2,33 @@
 
 use crate::config::Config;
 use crate::states::Layout;
-use rederive_math::monte_carlo;
+use rederive_math::{monte_carlo, td};
 
 /// Step sizes `alpha n^-p` up to this many updates are looked up.
 const KEPT: usize = 1024;
+
+/// The action of the largest value, the first of several: `td::argmax` as a tournament, whose rounds wait for each other
+/// less often than comparisons one by one do. `A` is the number of values, or 0 to look it up.
+#[inline(always)]
+pub(crate) fn best<const A: usize>(value: &[f32]) -> u32 {
+    let Ok(mut left) = <[f32; A]>::try_from(value) else { return td::argmax(value) as u32 };
+    if A == 0 {
+        return td::argmax(value) as u32;
+    }
+    let mut action = std::array::from_fn::<u32, A, _>(|a| a as u32);
+    let mut apart = 1;
+    while apart < A {
+        let mut a = 0;
+        while a + apart < A {
+            let wins = left[a + apart] > left[a];
+            left[a] = if wins { left[a + apart] } else { left[a] };
+            action[a] = if wins { action[a + apart] } else { action[a] };
+            a += 2 * apart;
+        }
+        apart *= 2;
+    }
+    action[0]
+}
 
 /// The step size of the n-th update of an entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +69,8 @@ pub(crate) struct Tables {
     pub second: Vec<f32>,
     pub visits: Vec<u32>,
     pub steps: Steps,
+    /// The best action of each row, for loops that keep it up to date; else empty.
+    pub best: Vec<u32>,
 }
 
 impl Tables {
@@ -58,6 +83,14 @@ impl Tables {
             q: fresh,
             visits: vec![0; entries],
             steps: Steps::new(config.alpha, config.alpha_power),
+            best: Vec::new(),
+        }
+    }
+
+    /// Looks up the best action of each row, unless it is known.
+    pub fn find_best(&mut self) {
+        if self.best.is_empty() {
+            self.best = self.q.chunks_exact(self.width).map(|row| td::argmax(row) as u32).collect();
         }
     }
 
@@ -79,5 +112,34 @@ impl Tables {
         let visits = &mut self.visits[entry];
         *visits = visits.saturating_add(1);
         monte_carlo::average_step(&mut self.q[entry], target, self.steps.at(*visits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rederive_env::Stream;
+
+    #[test]
+    fn the_tournament_has_the_winner_of_one_by_one_comparison() {
+        let mut rng = Stream::new(1, "test", 0);
+        for _ in 0..5000 {
+            let value: [f32; 6] = std::array::from_fn(|_| rng.below(4) as f32 - 1.5);
+            assert_eq!(best::<6>(&value), td::argmax(&value) as u32);
+            assert_eq!(best::<4>(&value[..4]), td::argmax(&value[..4]) as u32);
+            assert_eq!(best::<2>(&value[..2]), td::argmax(&value[..2]) as u32);
+            assert_eq!(best::<0>(&value[..5]), td::argmax(&value[..5]) as u32);
+        }
+        assert_eq!((best::<4>(&[-0.0, 0.0, -1.0, 0.0]), best::<2>(&[0.0, -0.0])), (0, 0));
+    }
+
+    #[test]
+    fn step_sizes_fall_by_their_power() {
+        let steps = Steps::new(0.5, 0.7);
+        for n in [1u32, 2, 100, 1024, 1025, 1_000_000] {
+            let expected = 0.5 * f64::from(n).powf(-0.7);
+            assert!((f64::from(steps.at(n)) / expected - 1.0).abs() < 1e-5, "{n}");
+        }
+        assert_eq!(Steps::new(0.25, 0.0).at(5000), 0.25);
     }
 }

@@ -5,6 +5,41 @@
 use crate::states::Layout;
 use rand::RngCore;
 use rederive_env::{Actions, End, FiniteParts, Outcome, Place, Stream, VecEnv};
+use serde::{Deserialize, Serialize};
+
+/// What the learner keeps of one environment, from step to step and within one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Lane {
+    /// Draws the actions.
+    pub explore: Stream,
+    /// The action already chosen for the next step, by methods that learn from it; else [`NONE`].
+    pub pending: u32,
+    #[serde(skip)]
+    pub row: u32,
+    #[serde(skip)]
+    pub action: u32,
+    #[serde(skip)]
+    pub transition: Transition,
+    /// Return and length of the running episode, as the log has them between iterations.
+    #[serde(skip)]
+    pub running: (f64, u64),
+}
+
+/// In the place of an action that has not been chosen.
+pub(crate) const NONE: u32 = u32::MAX;
+
+impl Lane {
+    pub fn new(seed: u64, n: usize) -> Self {
+        Lane {
+            explore: Stream::new(seed, "action", n as u64),
+            pending: NONE,
+            row: 0,
+            action: 0,
+            transition: Transition::default(),
+            running: (0.0, 0),
+        }
+    }
+}
 
 /// One step of one environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,17 +52,23 @@ pub(crate) struct Transition {
 
 /// `N` environments whose states are rows of a table.
 pub(crate) trait World {
+    /// Whether steps are so quick that loops should be made for them.
+    const TABULATED: bool = false;
+    /// Whether there is exactly one environment.
+    const SINGLE: bool = false;
+
     /// The row of the present state of environment `n`.
     fn row(&self, n: usize) -> usize;
 
-    /// Steps every environment; one whose episode ends starts the next one.
-    fn step(&mut self, actions: &[u32], out: &mut [Transition]);
+    /// Steps every environment by its lane's action, and notes what became of it; one whose episode ends starts the next one.
+    fn step(&mut self, lanes: &mut [Lane]);
 }
 
 /// Any vector environment with discrete observations.
 pub(crate) struct Called<'a> {
     pub env: &'a mut dyn VecEnv,
     pub layout: &'a Layout,
+    pub actions: Vec<u32>,
 }
 
 impl World for Called<'_> {
@@ -36,14 +77,16 @@ impl World for Called<'_> {
         self.layout.row(obs.row(n).as_slice().expect("rows of observations are contiguous"))
     }
 
-    fn step(&mut self, actions: &[u32], out: &mut [Transition]) {
-        self.env.step(Actions::Discrete(actions));
+    fn step(&mut self, lanes: &mut [Lane]) {
+        self.actions.clear();
+        self.actions.extend(lanes.iter().map(|lane| lane.action));
+        self.env.step(Actions::Discrete(&self.actions));
         let (obs, final_obs) = (self.env.obs(), self.env.final_obs());
-        for (n, out) in out.iter_mut().enumerate() {
+        for (n, lane) in lanes.iter_mut().enumerate() {
             let (reward, end) = (self.env.reward()[n], self.env.end()[n]);
             let seen = if end.done() { final_obs.row(n) } else { obs.row(n) };
             let next = self.layout.row(seen.as_slice().expect("rows of observations are contiguous"));
-            *out = Transition { reward, end, next: next as u32 };
+            lane.transition = Transition { reward, end, next: next as u32 };
         }
     }
 }
@@ -149,6 +192,9 @@ pub(crate) enum Transitions {
     Rows(Rows),
 }
 
+/// How many equal parts of the random numbers know where to look for their first state, as a power of two.
+const PARTS: u32 = 9;
+
 /// A finite model, made for a loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
@@ -156,10 +202,12 @@ pub(crate) struct Model {
     states: usize,
     actions: usize,
     limit: u32,
-    /// The row of each state of the model; empty where both are the same.
+    /// The row of each state of the model.
     row: Vec<u32>,
     /// Where the episode can start, with the end of its share of the random numbers; the last one has the rest.
     start: Vec<(u64, u32)>,
+    /// The first of them that each part can mean.
+    part: Vec<u32>,
 }
 
 impl Model {
@@ -184,9 +232,10 @@ impl Model {
                 })
                 .collect()
         };
-        let transitions = match pairs().map(<[Outcome]>::len).max().unwrap_or(0) {
-            1 => Transitions::Sure(Sure(pairs().map(|row| Packed::of(&row[0])).collect())),
-            2..=4 => {
+        let widest = pairs().map(<[Outcome]>::len).max().unwrap_or(0);
+        let transitions = match widest {
+            1 if same => Transitions::Sure(Sure(pairs().map(|row| Packed::of(&row[0])).collect())),
+            2..=4 if same => {
                 let line = |row: &[Outcome]| {
                     let mut line = Line {
                         threshold: [u64::MAX; 3],
@@ -213,20 +262,11 @@ impl Model {
             sum += prob;
             (threshold(sum), state)
         });
-        let start = start.collect();
-        Some(Model {
-            transitions,
-            states,
-            actions,
-            limit: parts.limit,
-            row: if same { Vec::new() } else { row },
-            start,
-        })
-    }
-
-    /// Whether a state of the model has the same row as others, or another row than its number.
-    pub fn renamed(&self) -> bool {
-        !self.row.is_empty()
+        let start: Vec<(u64, u32)> = start.collect();
+        let last = start.len() - 1;
+        let first = |part: u64| start[..last].partition_point(|&(end, _)| end <= part << (53 - PARTS)) as u32;
+        let part = (0..1u64 << PARTS).map(first).collect();
+        Some(Model { transitions, states, actions, limit: parts.limit, row, start, part })
     }
 
     #[inline]
@@ -236,46 +276,64 @@ impl Model {
             return self.start[0].1;
         }
         let bits = bits(rng);
-        self.start[self.start[..last].partition_point(|&(end, _)| end <= bits)].1
+        let mut at = self.part[(bits >> (53 - PARTS)) as usize] as usize;
+        while at < last && self.start[at].0 <= bits {
+            at += 1;
+        }
+        self.start[at].1
     }
 }
 
-/// Environments of a finite model, stepped without calling them. `RENAMED` says that states and rows differ.
-pub(crate) struct Tabulated<'a, T, const RENAMED: bool> {
+/// Where environments stand.
+pub(crate) trait Places: AsMut<[Place]> + AsRef<[Place]> {
+    const SINGLE: bool;
+}
+
+impl Places for [Place; 1] {
+    const SINGLE: bool = true;
+}
+
+impl Places for &mut [Place] {
+    const SINGLE: bool = false;
+}
+
+/// Environments of a finite model, stepped without calling them. `RENAMED` says that states and rows may differ; `P` holds
+/// the places: an array of one, if there is a single environment, can live in registers.
+pub(crate) struct Tabulated<'a, T, P, const RENAMED: bool> {
     model: &'a Model,
     transitions: &'a T,
-    places: &'a mut [Place],
+    pub places: P,
 }
 
-impl<'a, T: Draw, const RENAMED: bool> Tabulated<'a, T, RENAMED> {
-    pub fn new(model: &'a Model, transitions: &'a T, places: &'a mut [Place]) -> Self {
-        assert!(places.iter().all(|place| (place.state as usize) < model.states), "a place without a state");
+impl<'a, T: Draw, P: Places, const RENAMED: bool> Tabulated<'a, T, P, RENAMED> {
+    pub fn new(model: &'a Model, transitions: &'a T, places: P) -> Self {
+        let sound = places.as_ref().iter().all(|place| (place.state as usize) < model.states);
+        assert!(sound, "a place without a state");
         Tabulated { model, transitions, places }
     }
-
-    #[inline(always)]
-    fn row_of(&self, state: u32) -> u32 {
-        if RENAMED { self.model.row[state as usize] } else { state }
-    }
 }
 
-impl<T: Draw, const RENAMED: bool> World for Tabulated<'_, T, RENAMED> {
+impl<T: Draw, P: Places, const RENAMED: bool> World for Tabulated<'_, T, P, RENAMED> {
+    const TABULATED: bool = !RENAMED;
+    const SINGLE: bool = P::SINGLE;
+
     #[inline(always)]
     fn row(&self, n: usize) -> usize {
-        self.row_of(self.places[n].state) as usize
+        let state = self.places.as_ref()[n].state;
+        if RENAMED { self.model.row[state as usize] as usize } else { state as usize }
     }
 
     #[inline(always)]
-    fn step(&mut self, actions: &[u32], out: &mut [Transition]) {
+    fn step(&mut self, lanes: &mut [Lane]) {
         let (model, transitions) = (self.model, self.transitions);
-        for ((place, &action), out) in self.places.iter_mut().zip(actions).zip(out) {
-            let pair = place.state as usize * model.actions + action as usize;
+        for (place, lane) in self.places.as_mut().iter_mut().zip(lanes) {
+            let pair = place.state as usize * model.actions + lane.action as usize;
             let Packed { next, reward } = transitions.draw(pair, &mut place.step);
             let state = next & !TERMINATED;
             place.elapsed = place.elapsed.saturating_add(1);
             let end = End::from_flags(next & TERMINATED != 0, place.elapsed >= model.limit);
             let row = if RENAMED { model.row[state as usize] } else { state };
-            *out = Transition { reward, end, next: row };
+            lane.transition = Transition { reward, end, next: row };
             place.state = state;
             if end.done() {
                 place.state = model.first_state(&mut place.reset);

@@ -120,7 +120,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
     run.iterate(1);
     let before = run.state();
     let problem = run.agent.load(&other.state().0).unwrap_err();
-    assert!(problem.contains("lanes.explore has 2 entries, expected 1"), "{problem}");
+    assert!(problem.contains("lanes has 2 entries, expected 1"), "{problem}");
     let mut broken = before.0.clone();
     broken.put("visits", &[1u32]);
     assert!(run.agent.load(&broken).unwrap_err().contains("visits has 1 entries, expected 64"));

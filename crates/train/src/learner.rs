@@ -149,9 +149,25 @@ impl EpisodeLog {
         if done {
             let episode = EpisodeStats { step, return_: *return_, length: *length };
             (*return_, *length) = (0.0, 0);
-            self.count += 1;
-            self.finished.push(episode);
+            self.finish(episode);
         }
+    }
+
+    /// The return and length so far of the running episode of environment `n`: a loop may take over the adding up, if it
+    /// [finishes](Self::finish) episodes itself and puts what is left [back](Self::set_running).
+    pub fn running(&self, n: usize) -> (f64, u64) {
+        self.running[n]
+    }
+
+    /// Replaces the return and length so far of environment `n`.
+    pub fn set_running(&mut self, n: usize, running: (f64, u64)) {
+        self.running[n] = running;
+    }
+
+    /// Adds a finished episode.
+    pub fn finish(&mut self, episode: EpisodeStats) {
+        self.count += 1;
+        self.finished.push(episode);
     }
 
     /// Episodes finished in the whole run.
