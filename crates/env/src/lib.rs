@@ -61,7 +61,8 @@ pub use grid::Grid;
 pub use mdp::{AnyMdp, Mdp, MdpArrays, MdpBuilder, MdpError, MdpFileError, read_mdp};
 pub use rederive_math::{End, Stream};
 pub use registry::{
-    EnvOption, EnvSpec, IDS, MAX_STEPS, Problem, UnknownEnv, finite_table, grid, make, make_vec, spec,
+    EnvOption, EnvSpec, IDS, MAX_STEPS, Problem, UnknownEnv, finite_table, grid, make, make_vec, max_steps,
+    spec,
 };
 pub use space::Space;
 pub use sync_vec::{SyncVec, reset_stream, step_stream};

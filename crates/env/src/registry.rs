@@ -251,6 +251,12 @@ pub fn finite_table(id: &str) -> Option<FiniteTable> {
     visit(id, Table).ok().flatten()
 }
 
+/// After how many steps an episode of the environment `id` is truncated, if ever: what its options say, or the ID's own
+/// limit. `None` too for an ID that [`make`] refuses.
+pub fn max_steps(id: &str) -> Option<u32> {
+    Options::parse(id, spec(id)?).ok()?.max_steps().ok()?
+}
+
 /// How the states of a finite environment lie on a board; `None` where they don't, and for an ID that [`make`] refuses.
 pub fn grid(id: &str) -> Option<Grid> {
     visit(id, Layout).ok().flatten()

@@ -44,6 +44,17 @@ pub(crate) fn write_atomically(
     })
 }
 
+/// Replaces the file at `path` by what `write` writes; on an error the file is left as it is.
+///
+/// # Errors
+/// The path, and what the operating system says.
+pub fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FormatError> {
+    write_atomically(path, Durable::No, write)
+}
+
 /// The hidden file through which `path` is written.
 pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -20,6 +20,7 @@ mod spec;
 pub mod stats;
 mod summary;
 
+pub use atomic::write_file;
 pub use checkpoint::{Checkpoint, CheckpointId, FORMAT_VERSION};
 pub use error::{ConfigError, Diverged, FormatError, RunError};
 pub use evaluate::{Evaluation, Evaluator};

@@ -18,6 +18,7 @@ const STYLES: Styles = Styles::styled()
 Examples:
   rederive train ppo CartPole-v1              solve CartPole
   rederive eval runs/ppo-CartPole-v1-seed1    run the agent 100 times
+  rederive solve FrozenLake-v1                the best policy, with a proven bound
   rederive verify gae                         check the formulas of GAE
   rederive list                               what there is to train, and on what
 
@@ -35,6 +36,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Run a trained agent, and draw it
     Eval(EvalArgs),
+    /// Solve a finite process exactly, with a proven bound on the error
+    Solve(SolveArgs),
     /// Check formulas against independent computations
     Verify(VerifyArgs),
     /// Plot learning curves, with a confidence band over seeds
@@ -145,6 +148,86 @@ pub struct EvalArgs {
     /// Print one JSON document on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SOURCE is one of
+  an environment with finitely many states, with its options;
+  FILE.json, in the layout of Gymnasium's P: {\"state\": {\"action\": [[probability,
+    next state, reward, terminated], ...]}};
+  FILE.npz, with the arrays first_pair (or num_actions), first_entry, prob, next,
+    reward and, where outcomes end the episode, terminated;
+  random:SxAxK, cycle:SxAxK, lake:RxC or hill:PxV: a process that is made up, with
+    S states, A actions and K successors, R rows and C columns, or MountainCar on P
+    positions and V velocities; options such as ?seed=2 follow.
+The time limit of an environment is no part of its process, except as the default
+horizon of --method finite.
+
+Examples:
+  rederive solve FrozenLake-v1
+  rederive solve 'FrozenLake-v1?map=8x8' --gamma 0.999 --out lake.svg
+  rederive solve GridWorld --gamma 0.9 --method pi
+  rederive solve Taxi-v3 --json --tol 1e-9
+  rederive solve FrozenLake-v1 --method finite --horizon 50
+  rederive solve CliffWalking-v1 --method soft --temperature 0.5
+  rederive solve cycle:100000x4x8 --gamma 0.9999 --method ipi
+  rederive solve mdp.npz --out solution.json")]
+pub struct SolveArgs {
+    /// An environment, a file, or a process that is made up
+    #[arg(value_name = "SOURCE", value_parser = Named(env_names), hide_possible_values = true,
+          value_hint = ValueHint::AnyPath)]
+    pub source: String,
+    /// How
+    #[arg(long, value_name = "NAME", default_value = "mpi")]
+    pub method: Method,
+    /// The discount, from 0 to 1; 1 only if every policy ends the episode, or with --method finite [default: 0.99, or 1
+    /// with --method finite]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub gamma: Option<f64>,
+    /// How far from the truth any value may be, at most [default: 1e-6]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// With --method finite, the number of decisions [default: the environment's time limit]
+    #[arg(long, value_name = "H")]
+    pub horizon: Option<u64>,
+    /// With --method soft, the reward per nat of the policy's entropy [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// How many threads; results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// With --method rtdp, the seed of its trials [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the solution as JSON (FILE.json), or values and policy as a picture (FILE.svg)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// Value iteration, all states at once
+    Vi,
+    /// Value iteration in place (Gauss-Seidel)
+    Gs,
+    /// Policy iteration
+    Pi,
+    /// Modified policy iteration: a few sweeps between improvements
+    Mpi,
+    /// Inexact policy iteration: evaluation by GMRES, for a discount close to 1
+    Ipi,
+    /// Prioritised sweeping
+    Ps,
+    /// Real-time dynamic programming, for the start states alone
+    Rtdp,
+    /// Soft policy iteration: maximum entropy, with --temperature
+    Soft,
+    /// Backwards from a finite horizon, with --horizon
+    Finite,
 }
 
 #[derive(Debug, Args)]

@@ -8,12 +8,14 @@ mod agent;
 mod args;
 mod draw;
 mod eval;
+mod heat;
 mod interrupt;
 mod list;
 mod plot;
 mod progress;
 mod report;
 mod settings;
+mod solve;
 mod suggest;
 mod terminal;
 mod train;
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Solve(args) => solve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Plot(args) => plot::run(args),
         Command::List(args) => list::run(args),

@@ -6,6 +6,7 @@ mod divergence;
 mod drawing;
 mod interruption;
 mod results;
+mod solve;
 mod surface;
 
 use serde_json::Value;

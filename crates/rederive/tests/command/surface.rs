@@ -10,6 +10,7 @@ fn help_has_examples_that_fit_a_terminal() {
         &["--help"][..],
         &["train", "--help"],
         &["eval", "-h"],
+        &["solve", "--help"],
         &["verify", "--help"],
         &["plot", "--help"],
         &["list", "--help"],
