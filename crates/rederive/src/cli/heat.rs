@@ -382,14 +382,17 @@ fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
+/// Where the levels 0, 95, 135, 175, 215 and 255 of a terminal's 256 colours are nearer than the one before.
+const LEVELS: [u8; 5] = [48, 115, 155, 195, 235];
+
 /// The codes that set a colour, `38` for ink and `48` for paper.
 fn code(layer: u8, [r, g, b]: [u8; 3], colors: Colors) -> String {
     match colors {
         Colors::None => String::new(),
         Colors::All => format!("\x1b[{layer};2;{r};{g};{b}m"),
         Colors::Few => {
-            // The cube of 6 x 6 x 6 colours.
-            let level = |c: u8| (u32::from(c) * 5 + 127) / 255;
+            // The nearest of the terminal's cube of 6 x 6 x 6 colours, whose levels are not even.
+            let level = |c: u8| LEVELS.partition_point(|&limit| c >= limit);
             format!("\x1b[{layer};5;{}m", 16 + 36 * level(r) + 6 * level(g) + level(b))
         }
     }

@@ -76,7 +76,7 @@ fn soft_policies_are_distributions_with_an_entropy() {
     }
     // An entropy bonus makes every state worth more.
     let hard = solve(&["CliffWalking-v1", "--json"]).success().json();
-    assert!(values(&document).iter().zip(values(&hard)).all(|(soft, hard)| soft - hard > 0.5));
+    assert!(values(&document).iter().zip(values(&hard)).all(|(soft, hard)| *soft > hard));
     let text = solve(&args).success().out;
     assert!(text.contains("at temperature 0.5: ") && text.contains("entropy  probabilities"), "{text}");
     assert!(text.contains("mean entropy of the policy 0."), "{text}");
@@ -89,12 +89,14 @@ fn a_finite_horizon_has_a_policy_for_every_decision() {
     let one = solve(&[sure, "--method", "finite", "--horizon", "1", "--json"]).success().json();
     let expected: Vec<f64> = (0..16).map(|s| if s == 14 { 1.0 } else { 0.0 }).collect();
     assert_eq!(values(&one), expected);
-    let six = solve(&[sure, "--method", "finite", "--horizon", "6", "--json"]).success().json();
-    assert_eq!((values(&six)[0], &six["horizon"], &six["gamma"]), (1.0, &json!(6), &json!(1.0)));
+    assert_eq!(one["gamma"], 1.0);
+    let discounted = [sure, "--method", "finite", "--horizon", "6", "--gamma", "0.5", "--json"];
+    let six = solve(&discounted).success().json();
+    assert_eq!((values(&six)[0], &six["horizon"]), (0.5f64.powi(5), &json!(6)));
     let policy = six["policy"].as_array().unwrap();
     assert_eq!((policy.len(), &policy[0][14], &policy[5][14]), (6, &json!(2), &json!(2)));
-    // The last decision is the one of a horizon of 1.
-    assert_eq!(policy[5], one["policy"][0]);
+    // The last decision is the one of a horizon of 1, which sees a goal only next to it.
+    assert_eq!((&policy[5], &policy[0][0], &policy[5][0]), (&one["policy"][0], &json!(1), &json!(0)));
     let five = solve(&[sure, "--method", "finite", "--horizon", "5", "--json"]).success().json();
     assert_eq!(values(&five)[0], 0.0);
     // The time limit of the environment is the default, in the ID's options too.
@@ -111,8 +113,8 @@ fn a_board_shows_values_and_arrows_with_or_without_colours() {
     for part in [
         "GridWorld: 13 states, 4 actions, gamma 0.9\nmodified policy iteration: ",
         "error at most ",
-        "  0.645 →   0.744 →   0.848 → +  1.000",
-        "S  0.491 ↑   0.431 ←   0.475 ↑   0.277 ←\n",
+        "   0.645 →    0.744 →    0.848 → +  1.000",
+        "S  0.491 ↑    0.431 ←    0.475 ↑    0.277 ←\n",
         "value at the start 0.4907\n",
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
