@@ -100,6 +100,7 @@ mod tests {
             "CliffWalking-v1",
             "Taxi-v3",
             "GridWorld",
+            "Crawler-v0",
         ] {
             let (grid, table) = (grid(id).expect(id), finite_table(id).expect(id));
             assert_eq!(grid.actions.len(), table.num_actions(), "{id}");

@@ -21,6 +21,7 @@
 //! | `Taxi-v3` (also `Taxi-v4`) | |
 //! | `Blackjack-v1` | `sab=false`, `natural=true` |
 //! | `GridWorld-v0` (also `GridWorld`) | `map=...+/.#.-/S...`, `noise=0.2`, `living_reward=-0.04` |
+//! | `Crawler-v0`, `Corridor-v0` | |
 //! | all | `max_steps=200` in place of the ID's own limit |
 //!
 //! There are two ways to write an environment, and both give an [`Env`] and a [`VecEnv`]:
@@ -35,6 +36,8 @@ mod batch;
 pub mod blackjack;
 pub mod cart_pole;
 pub mod cliff_walking;
+pub mod corridor;
+pub mod crawler;
 mod dynamics;
 mod finite;
 pub mod frozen_lake;

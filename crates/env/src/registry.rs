@@ -4,6 +4,8 @@ use crate::{
     blackjack::Blackjack,
     cart_pole::CartPole,
     cliff_walking::CliffWalking,
+    corridor::Corridor,
+    crawler::Crawler,
     frozen_lake::FrozenLake,
     grid_world::{GridWorld, NOTES_MAP},
     mountain_car::MountainCar,
@@ -158,6 +160,22 @@ pub const IDS: &[EnvSpec] = &[
             EnvOption { name: "noise", default: "0.2", allowed: "a number in [0, 1]" },
             EnvOption { name: "living_reward", default: "0", allowed: "a finite number" },
         ],
+    },
+    EnvSpec {
+        id: "Crawler-v0",
+        aliases: &["Crawler"],
+        reward_threshold: None,
+        max_steps: Some(100),
+        description: "pull a box forward with an arm of two joints",
+        options: &[],
+    },
+    EnvSpec {
+        id: "Corridor-v0",
+        aliases: &["Corridor"],
+        reward_threshold: None,
+        max_steps: Some(100),
+        description: "find the goal between two cells that look the same",
+        options: &[],
     },
 ];
 
@@ -448,6 +466,8 @@ fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
             let (sab, natural) = (options.flag("sab").map_err(fail)?, options.flag("natural").map_err(fail)?);
             visitor.finite(full, Blackjack::new(sab, natural), steps)
         }
+        "Crawler-v0" => visitor.finite(full, Crawler::new(), steps),
+        "Corridor-v0" => visitor.finite(full, Corridor::new(), steps),
         "GridWorld-v0" => visitor.finite(full, options.grid().map_err(fail)?, steps),
         other => unreachable!("{other} is listed but not made"),
     })

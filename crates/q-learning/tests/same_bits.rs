@@ -4,7 +4,9 @@ use rederive_env::{VecEnv, make_vec};
 use rederive_q_learning::{Config, Exploration, Method, QLearning, Trace, Visit};
 use rederive_train::{Checkpoint, EpisodeLog, EpisodeStats, Learner, Report};
 
-const ENVS: [&str; 6] = [
+const ENVS: [&str; 8] = [
+    "Crawler-v0?max_steps=25",
+    "Corridor-v0?max_steps=9",
     "FrozenLake-v1?max_steps=20",
     "Taxi-v3?max_steps=50",
     "CliffWalking-v1?max_steps=30",
