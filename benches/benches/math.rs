@@ -1,11 +1,11 @@
 //! The formulas, by equation. Throughput counts entries of the batch or steps of the rollout.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 use rederive_benches::{Rollout, gae_c};
 use rederive_math::{
-    End, Stream, beta, categorical, estimators, gae, gaussian, normalise, preference, returns, surrogate,
-    value_loss,
+    End, Stream, bellman, beta, categorical, estimators, gae, gaussian, maxent, normalise, preference,
+    returns, surrogate, value_loss,
 };
 use std::hint::black_box;
 
@@ -379,6 +379,92 @@ fn prob_bt_mle(c: &mut Criterion) {
     group.finish();
 }
 
+/// A dense process with random transitions, and room for values. Throughput counts the transitions of a sweep.
+struct Process {
+    p: Array3<f64>,
+    r: Array3<f64>,
+    value: Vec<f64>,
+    out: Vec<f64>,
+    policy: Array2<f64>,
+    q: Array2<f64>,
+    q_out: Array2<f64>,
+}
+
+impl Process {
+    const ACTIONS: usize = 4;
+    const STATES: [usize; 2] = [64, 512];
+    const GAMMA: f64 = 0.99;
+
+    fn new(states: usize) -> Self {
+        let mut rng = Stream::new(1, "bench", 0);
+        let shape = (states, Self::ACTIONS, states);
+        let mut p = Array3::from_shape_simple_fn(shape, || rng.unit());
+        for mut row in p.rows_mut() {
+            let sum = row.sum();
+            row /= sum;
+        }
+        let r = Array3::from_shape_simple_fn(shape, || rng.uniform(-1.0, 1.0));
+        let q = Array2::from_shape_simple_fn((states, Self::ACTIONS), || rng.unit());
+        let value = (0..states).map(|_| rng.unit()).collect();
+        let policy = Array2::from_elem(q.dim(), 1.0 / Self::ACTIONS as f64);
+        Process { p, r, value, out: vec![1.0; states], policy, q_out: q.clone(), q }
+    }
+
+    /// Runs `f` as the benchmark `name` for every number of states.
+    fn each(c: &mut Criterion, id: &str, name: &str, mut f: impl FnMut(&mut Process)) {
+        let mut group = c.benchmark_group(id);
+        for states in Self::STATES {
+            let mut process = Process::new(states);
+            group.throughput(Throughput::Elements((states * Self::ACTIONS * states) as u64));
+            group.bench_function(BenchmarkId::new(name, format!("{states} states, 4 actions")), |b| {
+                b.iter(|| f(black_box(&mut process)));
+            });
+        }
+        group.finish();
+    }
+}
+
+fn bellman_v(c: &mut Criterion) {
+    Process::each(c, "bellman.v", "sweep", |x| {
+        bellman::expectation_backup_v(&x.p, &x.r, &x.policy, Process::GAMMA, &x.value, &mut x.out);
+    });
+}
+
+fn dp_policy_evaluation(c: &mut Criterion) {
+    // The chain of the policy is formed once, and a hundred sweeps follow.
+    Process::each(c, "dp.policy-evaluation", "100 sweeps", |x| {
+        bellman::evaluate(&x.p, &x.r, &x.policy, Process::GAMMA, 100, &mut x.value);
+    });
+}
+
+fn dp_q_vi(c: &mut Criterion) {
+    Process::each(c, "dp.q-vi", "sweep", |x| {
+        bellman::optimality_backup_q(&x.p, &x.r, Process::GAMMA, &x.q, &mut x.value, &mut x.q_out);
+    });
+}
+
+fn rtdp_async_backup(c: &mut Criterion) {
+    Process::each(c, "rtdp.async-backup", "every state once, in place", |x| {
+        for state in 0..x.value.len() {
+            bellman::backup_state(&x.p, &x.r, Process::GAMMA, &mut x.value, state);
+        }
+    });
+}
+
+fn maxent_soft_bellman(c: &mut Criterion) {
+    Process::each(c, "maxent.soft-bellman", "sweep", |x| {
+        maxent::soft_backup(&x.p, &x.r, Process::GAMMA, 0.1, &x.value, &mut x.q, &mut x.out);
+    });
+}
+
+criterion_group!(
+    dynamic_programming,
+    bellman_v,
+    dp_policy_evaluation,
+    dp_q_vi,
+    rtdp_async_backup,
+    maxent_soft_bellman
+);
 criterion_group!(returns_and_advantages, return_recursion, td_update_rule, gae_recursion, gae_lambda_return,);
 criterion_group!(losses, ppo_clip_form, ppo_penalty, ppo_value_loss, ppo_adv_norm, kl_k123);
 criterion_group!(
@@ -390,4 +476,4 @@ criterion_group!(
     policy_beta_score,
     prob_bt_mle
 );
-criterion_main!(returns_and_advantages, losses, policies);
+criterion_main!(dynamic_programming, returns_and_advantages, losses, policies);

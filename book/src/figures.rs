@@ -1,19 +1,40 @@
 //! The book's figures, drawn from the functions of the libraries.
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3, s};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use rederive_env::grid_world::{GridWorld, NOTES_MAP};
+use rederive_env::{FiniteModel, FiniteTable};
 use rederive_math::estimators::Estimator;
-use rederive_math::{End, Stream, gae, surrogate};
+use rederive_math::{End, Stream, bellman, gae, maxent, mdp, probability, surrogate};
 use std::ops::Range;
 
 /// All figures.
-pub const NAMES: &[&str] =
-    &["gae-weights", "gae-bias-variance", "ppo-clip", "ppo-no-constraint", "kl-estimators"];
+pub const NAMES: &[&str] = &[
+    "occupancy",
+    "importance-weights",
+    "value-propagation",
+    "stopping",
+    "soft-policies",
+    "gae-weights",
+    "gae-bias-variance",
+    "ppo-clip",
+    "ppo-no-constraint",
+    "kl-estimators",
+];
 
 /// The figure as inline SVG whose colours follow the page's theme (`theme/book.css`).
 pub fn draw(name: &str) -> Result<String, String> {
+    if name == "value-propagation" {
+        let svg = value_propagation().map_err(|e| format!("figure `{name}`: {e}"))?;
+        return Ok(themed(&svg));
+    }
     let (size, columns, panels) = match name {
+        "occupancy" => ((1500, 620), 1, occupancy()),
+        "importance-weights" => ((1500, 620), 2, importance_weights()),
+        "stopping" => ((1500, 700), 2, stopping()),
+        "soft-policies" => ((1500, 620), 2, soft_policies()),
         "gae-weights" => ((1500, 620), 2, gae_weights()),
         "gae-bias-variance" => ((1500, 620), 2, gae_bias_variance()),
         "ppo-clip" => ((1500, 900), 2, ppo_clip()),
@@ -63,6 +84,274 @@ struct Panel {
     log: (bool, bool),
     legend: SeriesLabelPosition,
     curves: Vec<Curve>,
+}
+
+fn occupancy() -> Vec<Panel> {
+    const STATES: usize = 31;
+    let mut kernel = Array2::zeros((STATES, STATES));
+    for s in 0..STATES {
+        kernel[[s, (s + 1).min(STATES - 1)]] += 0.6;
+        kernel[[s, s.saturating_sub(1)]] += 0.4;
+    }
+    let mut mu = [0.0; STATES];
+    mu[STATES / 2] = 1.0;
+    let gammas = [(0.5, Role::First), (0.9, Role::Second), (0.97, Role::Third), (0.999, Role::Fourth)];
+    let curves = gammas.into_iter().map(|(gamma, colour)| {
+        let mut d = [f64::NAN; STATES];
+        // The discount is below 1, so there is a solution.
+        let _ = mdp::occupancy(&kernel, &mu, gamma, &mut d);
+        let points = (0..).map(f64::from).zip(d).collect();
+        Curve { dots: true, ..Curve::new(format!("γ = {gamma}"), colour, points) }
+    });
+    vec![Panel {
+        title: "discounted occupancy",
+        x_label: "state",
+        x: -1.0..31.0,
+        y: 0.0..0.6,
+        log: (false, false),
+        legend: SeriesLabelPosition::UpperRight,
+        curves: curves.collect(),
+    }]
+}
+
+fn importance_weights() -> Vec<Panel> {
+    const SAMPLES: usize = 10_000;
+    const HORIZON: usize = 200;
+    let (mut sizes, mut means) = (Vec::new(), Vec::new());
+    for (p, colour) in [(0.6, Role::First), (0.7, Role::Second), (0.8, Role::Third)] {
+        let mut rng = Stream::new(0, "weights", 0);
+        let step = [2.0 * p, 2.0 * (1.0 - p)];
+        let second = probability::second_moment(&[p, 1.0 - p], &[0.5, 0.5]).unwrap_or(f64::NAN);
+        let mut weight = vec![1.0f64; SAMPLES];
+        let (mut size, mut theory, mut mean) = (Vec::new(), Vec::new(), Vec::new());
+        for t in 0..=HORIZON {
+            let x = t as f64;
+            size.push((x, probability::effective_sample_size(&weight).log10()));
+            theory.push((x, (SAMPLES as f64).log10() - x * second.log10()));
+            mean.push((x, probability::mc_mean(&weight).mean));
+            for w in &mut weight {
+                *w *= step[usize::from(rng.unit() < 0.5)];
+            }
+        }
+        sizes.push(Curve::new(format!("p = {p}"), colour, size));
+        sizes.push(Curve::new("", Role::Dashed, theory));
+        means.push(Curve::new(format!("p = {p}"), colour, mean));
+    }
+    let panel = |title, y, log, legend, curves| Panel {
+        title,
+        x_label: "steps",
+        x: 0.0..HORIZON as f64,
+        y,
+        log,
+        legend,
+        curves,
+    };
+    vec![
+        panel("effective samples of 10⁴", 0.0..4.1, (false, true), SeriesLabelPosition::UpperRight, sizes),
+        panel("mean weight", 0.0..2.5, (false, false), SeriesLabelPosition::UpperRight, means),
+    ]
+}
+
+/// A table as dense arrays, with one more state in which everything ends.
+fn dense(table: &FiniteTable) -> (Array3<f64>, Array3<f64>) {
+    let (states, actions) = (table.num_states(), table.num_actions());
+    let mut p = Array3::zeros((states + 1, actions, states + 1));
+    let mut r = p.clone();
+    for i in 0..states {
+        for a in 0..actions {
+            for outcome in table.row(i, a) {
+                let next = if outcome.terminated { states } else { outcome.next as usize };
+                p[[i, a, next]] += outcome.prob;
+                r[[i, a, next]] += outcome.prob * outcome.reward;
+            }
+        }
+    }
+    p.slice_mut(s![states, .., states]).fill(1.0);
+    r.zip_mut_with(&p, |r: &mut f64, &p: &f64| *r = if p > 0.0 { *r / p } else { 0.0 });
+    (p, r)
+}
+
+/// The notes' grid with noise, whose map every reader of introductions has seen.
+fn noisy_grid() -> (GridWorld, Array3<f64>, Array3<f64>) {
+    let grid = GridWorld::from_map(NOTES_MAP, 0.2, 0.0).expect("the map makes sense");
+    let (p, r) = dense(grid.table());
+    (grid, p, r)
+}
+
+const GRID_GAMMA: f64 = 0.9;
+
+fn value_propagation() -> Result2<String> {
+    const SWEEPS: [usize; 8] = [1, 2, 3, 4, 5, 7, 10, 1000];
+    let (grid, p, r) = noisy_grid();
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (1500, 720)).into_drawing_area();
+        for (area, sweeps) in root.split_evenly((2, 4)).iter().zip(SWEEPS) {
+            let mut v = vec![0.0; p.dim().0];
+            bellman::value_iteration(&p, &r, GRID_GAMMA, sweeps, &mut v);
+            let mut before = vec![0.0; v.len()];
+            bellman::value_iteration(&p, &r, GRID_GAMMA, sweeps - 1, &mut before);
+            let mut greedy = vec![0; v.len()];
+            bellman::greedy_v(&p, &r, GRID_GAMMA, &before, &mut greedy);
+            let title = if sweeps == 1000 { "the limit".to_owned() } else { format!("after {sweeps}") };
+            board(area, &grid, &title, &v, &greedy)?;
+        }
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+/// One board: a cell is the darker the larger its value, and of another colour if the value is negative.
+fn board(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    grid: &GridWorld,
+    title: &str,
+    v: &[f64],
+    greedy: &[usize],
+) -> Result2<()> {
+    const CELL: i32 = 86;
+    const LEFT: i32 = 14;
+    const TOP: i32 = 56;
+    let ink = Role::Ink.colour();
+    let font =
+        |size: u32| ("sans-serif", size).into_font().color(&ink).pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(title.to_owned(), (LEFT + 2 * CELL, TOP / 2), font(30)))?;
+    for column in 1..=4usize {
+        for row in 1..=3usize {
+            let state = grid.state(column, row) as usize;
+            let (x, y) = (LEFT + (column as i32 - 1) * CELL, TOP + (3 - row as i32) * CELL);
+            let cell = [(x, y), (x + CELL, y + CELL)];
+            let (centre, wall) = ((x + CELL / 2, y + CELL / 2), (column, row) == (2, 2));
+            let exit = column == 4 && row > 1;
+            let role = match (wall, v[state] < 0.0) {
+                (true, _) => Role::Dashed,
+                (_, true) => Role::Second,
+                (_, false) => Role::First,
+            };
+            let shade = if wall { 0.6 } else { 0.65 * v[state].abs().min(1.0) };
+            area.draw(&Rectangle::new(cell, role.colour().mix(shade).filled()))?;
+            area.draw(&Rectangle::new(cell, Role::Grid.colour().stroke_width(2)))?;
+            if wall {
+                continue;
+            }
+            let number = format!("{:.2}", v[state] + 0.0).replace('-', "−");
+            let low = (centre.0, if exit { centre.1 } else { centre.1 + 18 });
+            area.draw(&Text::new(number, low, font(25)))?;
+            if !exit && v[state] != 0.0 {
+                let arrow = ["↑", "→", "↓", "←"][greedy[state]];
+                area.draw(&Text::new(arrow, (centre.0, centre.1 - 18), font(28)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// True error of a sweep's values and what three rules say about it, over sweeps; all as logarithms.
+fn stopping_curves(p: &Array3<f64>, r: &Array3<f64>, sweeps: usize) -> Vec<Curve> {
+    const GAMMA: f64 = 0.99;
+    let states = p.dim().0;
+    let mut limit = vec![0.0; states];
+    bellman::value_iteration(p, r, GAMMA, 4000, &mut limit);
+    let mut v = vec![0.0; states];
+    let mut points = [const { Vec::new() }; 4];
+    for k in 1..=sweeps {
+        let before = v.clone();
+        bellman::value_iteration(p, r, GAMMA, 1, &mut v);
+        let change: Vec<f64> = v.iter().zip(&before).map(|(new, old)| new - old).collect();
+        let largest = change.iter().fold(0.0, |m: f64, d| m.max(d.abs()));
+        let error = v.iter().zip(&limit).fold(0.0, |m: f64, (v, l)| m.max((v - l).abs()));
+        let (low, high) = bellman::span_bounds(GAMMA, &change);
+        let numbers = [error, largest, bellman::change_bound(GAMMA, largest), 0.5 * (high - low)];
+        for (points, number) in points.iter_mut().zip(numbers) {
+            // Below this, rounding is all there is.
+            if number > 1e-12 {
+                points.push((k as f64, number.log10()));
+            }
+        }
+    }
+    let [error, change, bound, span] = points;
+    vec![
+        Curve::new("change", Role::Second, change),
+        Curve::new("bound by change", Role::First, bound),
+        Curve::new("half the span bound", Role::Third, span),
+        Curve::new("true error", Role::Dashed, error),
+    ]
+}
+
+fn stopping() -> Vec<Panel> {
+    const STATES: usize = 200;
+    let mut rng = Stream::new(0, "stopping", 0);
+    let (mut p, mut r) = (Array3::zeros((STATES, 4, STATES)), Array3::zeros((STATES, 4, STATES)));
+    for i in 0..STATES {
+        for a in 0..4 {
+            let pay = rng.uniform(0.0, 1.0);
+            for _ in 0..5 {
+                let next = rng.below(STATES as u32) as usize;
+                p[[i, a, next]] += 0.2;
+                r[[i, a, next]] = pay;
+            }
+        }
+    }
+    let lake = rederive_env::finite_table("FrozenLake8x8-v1").expect("a registered environment");
+    let (lake_p, lake_r) = dense(&lake);
+    let panel = |title, x: f64, curves| Panel {
+        title,
+        x_label: "sweeps",
+        x: 0.0..x,
+        y: -9.5..2.5,
+        log: (false, true),
+        legend: SeriesLabelPosition::UpperRight,
+        curves,
+    };
+    vec![
+        panel("random process", 150.0, stopping_curves(&p, &r, 150)),
+        panel("FrozenLake 8×8", 1000.0, stopping_curves(&lake_p, &lake_r, 1000)),
+    ]
+}
+
+fn soft_policies() -> Vec<Panel> {
+    let roles = [Role::First, Role::Second, Role::Third, Role::Fourth];
+    let temperatures = || grid(-2.0..2.0, 120);
+    let panel = |title, curves| Panel {
+        title,
+        x_label: "temperature η",
+        x: -2.0..2.0,
+        y: 0.0..1.02,
+        log: (true, false),
+        legend: SeriesLabelPosition::UpperRight,
+        curves,
+    };
+    let reward = [1.0, 2.0 / 3.0, 1.0 / 3.0, 0.0];
+    let mut one = vec![Vec::new(); 4];
+    let mut start = vec![Vec::new(); 4];
+    let (world, p, r) = noisy_grid();
+    let cell = world.state(1, 1) as usize;
+    let states = p.dim().0;
+    for x in temperatures() {
+        let eta = 10f64.powf(x);
+        let mut pi = [0.0; 4];
+        maxent::soft_policy(&reward, eta, &mut pi);
+        let (mut v, mut new, mut q) = (vec![0.0; states], vec![0.0; states], Array2::zeros((states, 4)));
+        for _ in 0..300 {
+            maxent::soft_backup(&p, &r, GRID_GAMMA, eta, &v, &mut q, &mut new);
+            // What has ended is worth nothing, however many ways there are of doing nothing.
+            new[states - 1] = 0.0;
+            v.copy_from_slice(&new);
+        }
+        let mut policy = q.clone();
+        maxent::soft_greedy(&q, eta, &mut policy);
+        for a in 0..4 {
+            one[a].push((x, pi[a]));
+            start[a].push((x, policy[[cell, a]]));
+        }
+    }
+    let curves = |points: Vec<Vec<(f64, f64)>>, labels: [&str; 4]| {
+        points.into_iter().zip(labels).zip(roles).map(|((p, l), role)| Curve::new(l, role, p)).collect()
+    };
+    vec![
+        panel("one choice", curves(one, ["r = 1", "r = 2/3", "r = 1/3", "r = 0"])),
+        panel("start of the grid", curves(start, ["up", "right", "down", "left"])),
+    ]
 }
 
 const STEPS_LEFT: usize = 20;

@@ -250,6 +250,60 @@ pub fn deterministic(choice: &[usize], actions: usize) -> Policy {
     Policy::from_shape_fn((choice.len(), actions), |(i, j)| f64::from(u8::from(choice[i] == j)))
 }
 
+/// A finite process as lists: what every action of every state pays on average, and where it leads.
+///
+/// Probabilities of a list need not sum to 1: what is missing ends the episode.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    /// The mean reward, by state and action.
+    pub reward: Vec<Vec<f64>>,
+    /// Next states with their probabilities, by state and action.
+    pub next: Vec<Vec<Vec<(usize, f64)>>>,
+}
+
+impl Lists {
+    /// One look ahead.
+    pub fn q(&self, s: usize, a: usize, gamma: f64, v: &[f64]) -> f64 {
+        self.reward[s][a] + gamma * self.next[s][a].iter().map(|&(k, p)| p * v[k]).sum::<f64>()
+    }
+
+    /// The value of the policy that takes `choice[s]` in `s`, by elimination.
+    pub fn policy_value(&self, choice: &[usize], gamma: f64) -> Vec<f64> {
+        let n = self.reward.len();
+        let mut matrix = vec![vec![0.0; n]; n];
+        let mut reward = vec![0.0; n];
+        for (s, &a) in choice.iter().enumerate() {
+            matrix[s][s] = 1.0;
+            reward[s] = self.reward[s][a];
+            for &(k, p) in &self.next[s][a] {
+                matrix[s][k] -= gamma * p;
+            }
+        }
+        solve(matrix, reward)
+    }
+
+    /// The optimal values, by policy iteration with elimination. An action stays unless another one is better by more than
+    /// rounding.
+    pub fn optimal_value(&self, gamma: f64) -> Vec<f64> {
+        let mut choice = vec![0; self.reward.len()];
+        loop {
+            let v = self.policy_value(&choice, gamma);
+            let scale = v.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+            let mut changed = false;
+            for s in 0..choice.len() {
+                for a in 0..self.reward[s].len() {
+                    if self.q(s, a, gamma, &v) > self.q(s, choice[s], gamma, &v) + 1e-12 * scale {
+                        (choice[s], changed) = (a, true);
+                    }
+                }
+            }
+            if !changed {
+                return v;
+            }
+        }
+    }
+}
+
 // FD
 
 /// The step of central differences.

@@ -11,6 +11,7 @@ pub fn registry() -> Vec<Check> {
         checks::dp::checks(),
         checks::maxent::checks(),
         checks::rtdp::checks(),
+        checks::tabular::checks(),
         checks::td::checks(),
         checks::gae::checks(),
         checks::ppo::checks(),

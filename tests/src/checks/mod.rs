@@ -26,6 +26,8 @@ pub mod prob;
 pub mod returns;
 /// Backups in any order: `rtdp.*`.
 pub mod rtdp;
+/// Solvers of sparse processes, on the equations that they solve: `bellman.*`, `dp.*`, `maxent.*`, `rtdp.*`.
+pub mod tabular;
 /// Temporal differences: `td.*`.
 pub mod td;
 /// Calculus: `tools.*`.
