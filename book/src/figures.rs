@@ -33,7 +33,7 @@ pub fn draw(name: &str) -> Result<String, String> {
     let (size, columns, panels) = match name {
         "occupancy" => ((1500, 620), 1, occupancy()),
         "importance-weights" => ((1500, 620), 2, importance_weights()),
-        "stopping" => ((1500, 700), 2, stopping()),
+        "stopping" => ((1500, 660), 2, stopping()),
         "soft-policies" => ((1500, 620), 2, soft_policies()),
         "gae-weights" => ((1500, 620), 2, gae_weights()),
         "gae-bias-variance" => ((1500, 620), 2, gae_bias_variance()),
@@ -300,7 +300,7 @@ fn stopping() -> Vec<Panel> {
         x: 0.0..x,
         y: -9.5..2.5,
         log: (false, true),
-        legend: SeriesLabelPosition::UpperRight,
+        legend: SeriesLabelPosition::MiddleRight,
         curves,
     };
     vec![
