@@ -57,9 +57,9 @@ fn small<P: Real>() -> Mdp<P> {
 }
 
 fn npz<P: Real>(mdp: &Mdp<P>) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
+    let mut bytes = Vec::new();
     mdp.to_npz(&mut bytes).unwrap();
-    bytes.into_inner()
+    bytes
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{AnyMdp, Mdp, MdpArrays, MdpError, MdpFileError};
 use rederive_math::Real;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
+use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// The arrays that a file may have.
@@ -101,7 +101,7 @@ impl AnyMdp {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn to_npz(&self, out: impl Write + Seek) -> io::Result<()> {
+    pub fn to_npz(&self, out: impl Write) -> io::Result<()> {
         match self {
             AnyMdp::F32(mdp) => mdp.to_npz(out),
             AnyMdp::F64(mdp) => mdp.to_npz(out),
@@ -115,8 +115,8 @@ impl<P: Real> Mdp<P> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn to_npz(&self, out: impl Write + Seek) -> io::Result<()> {
-        let mut zip = ZipWriter::new(out);
+    pub fn to_npz(&self, out: impl Write) -> io::Result<()> {
+        let mut zip = ZipWriter::new_stream(out);
         let pairs = self.num_pairs();
         let end = |pair: usize| self.end_prob(pair);
         array(
@@ -165,7 +165,7 @@ impl<P: Real> Mdp<P> {
 
 /// Writes one array of one dimension.
 fn array<T, const N: usize>(
-    zip: &mut ZipWriter<impl Write + Seek>,
+    zip: &mut ZipWriter<StreamWriter<impl Write>>,
     name: &str,
     descr: &str,
     length: usize,

@@ -172,6 +172,7 @@ Examples:
   rederive solve FrozenLake-v1 --method finite --horizon 50
   rederive solve CliffWalking-v1 --method soft --temperature 0.5
   rederive solve cycle:100000x4x8 --gamma 0.9999 --method ipi
+  rederive solve Taxi-v3 --export taxi.npz
   rederive solve mdp.npz --out solution.json")]
 pub struct SolveArgs {
     /// An environment, a file, or a process that is made up
@@ -206,6 +207,9 @@ pub struct SolveArgs {
     /// Also write the solution as JSON (FILE.json), or values and policy as a picture (FILE.svg)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
+    /// Also write the process itself, as SOURCE reads it (FILE.json or FILE.npz)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub export: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -222,7 +226,7 @@ pub enum Method {
     Ipi,
     /// Prioritised sweeping
     Ps,
-    /// Real-time dynamic programming, for the start states alone
+    /// Real-time dynamic programming, for the start states alone (where there are none, all states alike)
     Rtdp,
     /// Soft policy iteration: maximum entropy, with --temperature
     Soft,

@@ -60,6 +60,11 @@ enum Out {
 
 pub fn run(args: SolveArgs) -> Result<(), Failure> {
     let out = args.out.as_deref().map(ending).transpose()?;
+    if let Some(path) = &args.export
+        && !is_process(path)
+    {
+        return Err(Failure::Input(format!("--export {}: must end in .json or .npz", path.display())));
+    }
     let threads = args.threads.map_or_else(cores, usize::from);
     refuse_unused(&args)?;
     let source = open(&args.source, threads)?;
@@ -69,6 +74,10 @@ pub fn run(args: SolveArgs) -> Result<(), Failure> {
             path.display(),
             source.name
         )));
+    }
+    if let Some(path) = &args.export {
+        write_file(path, |out| export(&source, path, out))?;
+        report::note(format_args!("-> {}", path.display()));
     }
     let gamma = args.gamma.unwrap_or(if args.method == Method::Finite { 1.0 } else { 0.99 });
     let options = Options { threads, tol: args.tol.unwrap_or(1e-6), ..Options::new(gamma) };
@@ -104,6 +113,24 @@ fn ending(path: &Path) -> Result<Out, Failure> {
         Some("json") => Ok(Out::Json(path.to_owned())),
         Some("svg") => Ok(Out::Svg(path.to_owned())),
         _ => Err(Failure::Input(format!("--out {}: must end in .json or .svg", path.display()))),
+    }
+}
+
+/// Whether a file's name is that of a process.
+fn is_process(path: &Path) -> bool {
+    ["json", "npz"].iter().any(|e| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(e)))
+}
+
+/// Writes a process in the layout that the file's name asks for.
+fn export(source: &Source, path: &Path, out: &mut dyn Write) -> io::Result<()> {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
+        return source.mdp.to_npz(out);
+    }
+    match (&source.mdp, finite_table(&source.name)) {
+        // The table also knows where an ending leads to.
+        (_, Some(table)) => table.to_json(out),
+        (AnyMdp::F32(mdp), None) => mdp.to_json(out),
+        (AnyMdp::F64(mdp), None) => mdp.to_json(out),
     }
 }
 
@@ -148,9 +175,7 @@ fn open(name: &str, threads: usize) -> Result<Source, Failure> {
         return Ok(named(mdp, generator.grid(), start, None));
     }
     let path = Path::new(name);
-    let is_file =
-        ["json", "npz"].iter().any(|e| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(e)));
-    if is_file || path.exists() {
+    if is_process(path) || path.exists() {
         return Ok(named(read_mdp(path).map_err(|e| Failure::Input(e.to_string()))?, None, None, None));
     }
     match finite_table(name) {

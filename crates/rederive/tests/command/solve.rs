@@ -181,6 +181,13 @@ fn solutions_go_to_files() {
     let shown = rederive(at, &["solve", "Taxi-v3", "--json", "--out", "taxi.json"]).success().json();
     let written: Value = serde_json::from_str(&fs::read_to_string(at.join("taxi.json")).unwrap()).unwrap();
     assert_eq!(shown, written);
+    // A process that is written is solved like the one that it was.
+    for file in ["taxi-p.json", "taxi.npz"] {
+        rederive(at, &["solve", "Taxi-v3", "--export", file]).success();
+        let again = rederive(at, &["solve", file, "--json"]).success().json();
+        assert_eq!((&again["v"], &again["policy"]), (&shown["v"], &shown["policy"]), "{file}");
+        fs::remove_file(at.join(file)).unwrap();
+    }
     let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }
@@ -238,6 +245,8 @@ fn bad_values_name_field_value_and_what_is_allowed() {
         (&["--method", "vii"], &["vii", "--method", "vi, gs, pi, mpi, ipi, ps, rtdp, soft, finite"]),
         (&["--threads", "0"], &["--threads", "1..=1024"]),
         (&["--out", "values.png"], &["--out values.png: must end in .json or .svg"]),
+        (&["--export", "lake.svg"], &["--export lake.svg: must end in .json or .npz"]),
+        (&["--export", "nowhere/lake.npz"], &["nowhere/lake.npz: can't be written: "]),
         (&["--out", "nowhere/values.svg"], &["nowhere/values.svg: can't be written: "]),
     ] {
         refused(at, &[&["FrozenLake-v1"], args].concat(), parts);
