@@ -13,6 +13,7 @@
 //! | `{{#metrics}}` | the columns of PPO's log |
 //! | `{{#measured FILE}}`, `{{#measured FILE.svg \| TEXT}}` | a file of `measured/`, or a visible gap |
 //! | `{{#verification}}`, `{{#benchmarks}}` | all of `verify.json` and `bench.json` |
+//! | `{{#benchmarks PREFIX}}` | the groups of `bench.json` whose names begin so |
 //!
 //! Whatever can't be resolved stops the build with the chapter, the line and the ID.
 
@@ -146,7 +147,7 @@ impl Renderer for Chapter<'_> {
             "doc-table" => self.doc_table(argument),
             "metrics" => Ok(metrics()),
             "verification" => Ok(self.verification()),
-            "benchmarks" => Ok(self.benchmarks()),
+            "benchmarks" => Ok(self.benchmarks(argument.trim())),
             _ => Err(format!("unknown directive `{{{{#{name}}}}}`")),
         }
     }
@@ -260,13 +261,17 @@ impl Chapter<'_> {
     }
 
     /// Every timing in one table.
-    fn benchmarks(&self) -> String {
+    fn benchmarks(&self, prefix: &str) -> String {
         let Some(bench) = self.book.ledger.bench.as_ref() else {
             return unmeasured("book/measured/bench.json");
         };
+        let of_prefix = || bench.benchmarks.iter().filter(|t| t.group.starts_with(prefix));
+        if of_prefix().next().is_none() {
+            return unmeasured(&format!("`{prefix}` in book/measured/bench.json"));
+        }
         let mut out = format!("{}; {}; {}.\n\n", bench.machine, bench.rustc, bench.date);
         out.push_str("| group | case | median time | throughput |\n|---|---|--:|--:|\n");
-        for t in &bench.benchmarks {
+        for t in of_prefix() {
             let group = match self.book.equations.get(&t.group) {
                 Some(place) => format!("[`{}`]({}#{})", t.group, place.path, t.group),
                 None => format!("`{}`", t.group),

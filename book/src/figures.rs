@@ -1,5 +1,7 @@
 //! The book's figures, drawn from the functions of the libraries.
 
+mod search;
+
 use ndarray::{Array2, Array3, s};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -22,6 +24,8 @@ pub const NAMES: &[&str] = &[
     "ppo-clip",
     "ppo-no-constraint",
     "kl-estimators",
+    "search-tree",
+    "search-consistency",
 ];
 
 /// The figure as inline SVG whose colours follow the page's theme (`theme/book.css`).
@@ -40,6 +44,11 @@ pub fn draw(name: &str) -> Result<String, String> {
         "ppo-clip" => ((1500, 900), 2, ppo_clip()),
         "ppo-no-constraint" => ((1500, 620), 2, ppo_no_constraint()),
         "kl-estimators" => ((1500, 620), 2, kl_estimators()),
+        "search-tree" => {
+            let svg = search::tree().map_err(|e| format!("figure `{name}`: {e}"))?;
+            return Ok(themed(&svg));
+        }
+        "search-consistency" => ((1500, 620), 2, search::consistency()),
         _ => return Err(format!("unknown figure `{name}`; there are {}", NAMES.join(", "))),
     };
     let svg = render(size, columns, &panels).map_err(|e| format!("figure `{name}`: {e}"))?;

@@ -1,9 +1,9 @@
 //! Connect Four on the usual board of seven columns and six rows.
 
-use crate::Model;
+use crate::moves::follow;
+use crate::{Model, MovesError};
 use rand::RngCore;
 use rederive_math::Stream;
-use std::fmt;
 use std::str::FromStr;
 
 /// Connect Four: 1 for a win, -1 for a loss, 0 for a draw.
@@ -115,42 +115,17 @@ impl Position {
     }
 }
 
-/// A list of moves that is no game.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MovesError {
-    /// Which move, counted from 1.
-    pub number: usize,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-impl fmt::Display for MovesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "move {}: {}", self.number, self.problem)
-    }
-}
-
-impl std::error::Error for MovesError {}
-
 /// Reads the moves from the beginning as columns from 1 to 7, such as `4435`.
 impl FromStr for Position {
     type Err = MovesError;
 
-    fn from_str(moves: &str) -> Result<Self, MovesError> {
+    fn from_str(text: &str) -> Result<Self, MovesError> {
         let mut position = Position::default();
-        for (i, text) in moves.chars().enumerate() {
-            let problem = |problem: String| MovesError { number: i + 1, problem };
-            let column = match text.to_digit(10) {
-                Some(digit @ 1..=7) => digit as usize - 1,
-                _ => return Err(problem(format!("`{text}` is no column: must be in 1..=7"))),
-            };
-            if position.over() {
-                return Err(problem("the game is over".to_owned()));
-            }
-            if !position.play(column) {
-                return Err(problem(format!("column {text} is full")));
-            }
-        }
+        follow(text, "column", COLUMNS as u32, |column| match (position.over(), position.play(column)) {
+            (true, _) => Err("the game is over".to_owned()),
+            (false, true) => Ok(()),
+            (false, false) => Err(format!("column {} is full", column + 1)),
+        })?;
         Ok(position)
     }
 }

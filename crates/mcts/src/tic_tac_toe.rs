@@ -1,7 +1,9 @@
 //! Tic-tac-toe.
 
-use crate::Model;
+use crate::moves::follow;
+use crate::{Model, MovesError};
 use rederive_math::Stream;
+use std::str::FromStr;
 
 /// Tic-tac-toe: 1 for a win, -1 for a loss, 0 for a draw.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +74,21 @@ impl Position {
         self.won = LINES.iter().any(|line| moved & line == *line);
         self.mine ^= self.all;
         self.all |= stone;
+    }
+}
+
+/// Reads the moves from the beginning as cells from 1 to 9, such as `519`.
+impl FromStr for Position {
+    type Err = MovesError;
+
+    fn from_str(text: &str) -> Result<Self, MovesError> {
+        let mut position = Position::default();
+        follow(text, "cell", 9, |cell| match (position.over(), position.play(cell)) {
+            (true, _) => Err("the game is over".to_owned()),
+            (false, true) => Ok(()),
+            (false, false) => Err(format!("cell {} is taken", cell + 1)),
+        })?;
+        Ok(position)
     }
 }
 

@@ -20,6 +20,7 @@ Examples:
   rederive eval runs/ppo-CartPole-v1-seed1    run the agent 100 times
   rederive solve FrozenLake-v1                the best policy, with a proven bound
   rederive verify gae                         check the formulas of GAE
+  rederive play connect4                      play against a tree search
   rederive list                               what there is to train, and on what
 
 `rederive COMMAND --help` says more.
@@ -42,6 +43,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Plot learning curves, with a confidence band over seeds
     Plot(PlotArgs),
+    /// Play a game against Monte Carlo tree search
+    Play(PlayArgs),
     /// List algorithms, environments and equations
     List(ListArgs),
     /// Print a shell's completion script
@@ -294,6 +297,62 @@ pub struct ListArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+After each of its moves the search shows how it spent its playouts: a bar, a share
+and the mean outcome Q of every move, from -1 (lost) to 1 (won). Moves are read
+from standard input: a column (Connect Four) or a cell, row by row (Tic-tac-toe).
+With the same seed and --playouts, it answers the same moves in the same way.
+
+Examples:
+  rederive play connect4
+  rederive play connect4 --seconds 2 --first computer
+  rederive play tictactoe --playouts 10k
+  rederive play connect4 --against random
+  rederive play connect4 --moves 4435 --json")]
+pub struct PlayArgs {
+    /// Which game
+    #[arg(value_parser = Named(game_names))]
+    pub game: String,
+    /// How many playouts per move, such as 10000, 50k or 2M [default: 100k]
+    #[arg(long, value_name = "N", value_parser = playouts, conflicts_with = "seconds")]
+    pub playouts: Option<u64>,
+    /// How long the search thinks per move; the result then depends on the machine
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub seconds: Option<f64>,
+    /// The seed of the search, and of a random opponent
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
+    pub seed: u64,
+    /// Who makes the first move of the game
+    #[arg(long, value_enum, default_value = "me")]
+    pub first: First,
+    /// Watch the search play instead
+    #[arg(long, value_enum)]
+    pub against: Option<Opponent>,
+    /// The moves made so far, such as 4435
+    #[arg(long, value_name = "MOVES")]
+    pub moves: Option<String>,
+    /// Search the position of --moves once and print one JSON document on standard output
+    #[arg(long, conflicts_with = "against")]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub enum First {
+    /// You, or whoever plays against the search
+    Me,
+    /// The search
+    Computer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub enum Opponent {
+    /// Uniformly random moves
+    Random,
+    /// The same search
+    Computer,
+}
+
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum What {
     /// The algorithms and their presets
@@ -333,6 +392,10 @@ fn algo_names() -> Vec<&'static str> {
     ALGORITHMS.iter().map(|a| a.name).collect()
 }
 
+fn game_names() -> Vec<&'static str> {
+    super::play::GAMES.to_vec()
+}
+
 fn env_names() -> Vec<&'static str> {
     rederive::env::IDS.iter().map(|e| e.id).collect()
 }
@@ -366,6 +429,23 @@ pub fn steps(text: &str) -> Result<u64, String> {
     // Above 2^53 a whole number is no longer exact, and no run is that long. 2.3M may miss a whole number by a rounding error.
     let fits = (1.0..=2f64.powi(53)).contains(&whole) && (exact - whole).abs() <= 1e-12 * whole;
     if fits { Ok(whole as u64) } else { Err(problem()) }
+}
+
+/// A number of playouts, written like a number of steps; visits are 32-bit numbers.
+fn playouts(text: &str) -> Result<u64, String> {
+    const MOST: u64 = 1_000_000_000;
+    match steps(text) {
+        Ok(n) if n <= MOST => Ok(n),
+        _ => Err("expected a whole number from 1 to 1000M, such as 10000, 50k or 2M".to_owned()),
+    }
+}
+
+/// A number of seconds, up to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("expected a number of seconds greater than 0, at most 86400".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod eval;
 mod heat;
 mod interrupt;
 mod list;
+mod play;
 mod plot;
 mod progress;
 mod report;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Solve(args) => solve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Plot(args) => plot::run(args),
+        Command::Play(args) => play::run(args),
         Command::List(args) => list::run(args),
         Command::Completions { shell } => completions(shell),
     };

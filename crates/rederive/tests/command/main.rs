@@ -5,6 +5,7 @@ mod configuration;
 mod divergence;
 mod drawing;
 mod interruption;
+mod play;
 mod results;
 mod solve;
 mod surface;

@@ -13,6 +13,7 @@ fn help_has_examples_that_fit_a_terminal() {
         &["solve", "--help"],
         &["verify", "--help"],
         &["plot", "--help"],
+        &["play", "--help"],
         &["list", "--help"],
     ] {
         let done = rederive(here, args).success();
