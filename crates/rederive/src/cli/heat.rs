@@ -418,3 +418,68 @@ fn half_blocks(upper: Option<f64>, lower: Option<f64>, colors: Colors) -> String
     }
     format!("{}{}▀\x1b[0m", code(38, color(upper), colors), code(48, color(lower), colors))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three tiles in a row: one to act on, one that ends, one that is closed.
+    fn row() -> Grid {
+        let tile = |state, kind, sign| Tile { state, kind, sign };
+        let tiles =
+            vec![tile(2, TileKind::Open, 'S'), tile(0, TileKind::End, 'G'), tile(1, TileKind::Closed, '#')];
+        let boards = vec![Board { title: String::new(), tiles }];
+        Grid { rows: 1, columns: 3, actions: vec![Move::Up, Move::Other('P')], boards }
+    }
+
+    #[test]
+    fn tiles_show_their_own_state_and_closed_ones_do_not_count() {
+        let grid = row();
+        let heat = Heat::new(&grid, &[-0.5, 99.0, 2.0], &[0, 0, 1]);
+        assert_eq!(heat.range, (-0.5, 2.0));
+        assert_eq!(
+            heat.text(80, Colors::None),
+            "S  2.000 P G -0.500       #     \n".replace("     \n", "\n")
+        );
+        assert_eq!(heat.text(10, Colors::None), "P G #\n");
+        let colored = heat.text(80, Colors::All);
+        assert!(colored.contains("\x1b[38;2;0;0;0m\x1b[48;2;253;231;37mS  2.000 P "), "{colored:?}");
+        assert!(colored.contains("\x1b[48;2;68;1;84mG -0.500   "), "{colored:?}");
+        let svg = heat.svg("a < b");
+        assert!(svg.contains("a &lt; b") && svg.contains(">P</text>") && !svg.contains("rotate("), "{svg}");
+    }
+
+    #[test]
+    fn wide_boards_become_the_means_of_their_tiles() {
+        let tiles = (0..400u32).map(|state| Tile { state, kind: TileKind::Open, sign: ' ' }).collect();
+        let boards = vec![Board { title: String::new(), tiles }];
+        let grid = Grid { rows: 2, columns: 200, actions: vec![Move::Up], boards };
+        let value: Vec<f64> = (0..400).map(|s| if s % 200 < 100 { 0.0 } else { 1.0 }).collect();
+        let text = Heat::new(&grid, &value, &[0; 400]).text(50, Colors::None);
+        let expected = format!("{}{}\n0  ░▒▓█ 1.000\n", " ".repeat(25), "█".repeat(25));
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn numbers_of_a_board_are_alike() {
+        let written = |low: f64, high: f64, value: f64| Number::new((low, high)).text(value);
+        assert_eq!(written(0.0, 1.0, 0.54203), "0.542");
+        assert_eq!(written(-12.25, -1.0, -1.0), " -1.00");
+        assert_eq!(written(0.0, 4321.0, 7.7), "   8");
+        assert_eq!(written(0.0, 3.2e-5, 1.23e-5), "1.2e-5");
+        assert_eq!(written(-1.0, 1.0, -1e-9), " 0.000");
+    }
+
+    /// The levels of each channel are those that are nearest.
+    #[test]
+    fn few_colours_are_the_nearest() {
+        let levels = [0i32, 95, 135, 175, 215, 255];
+        for c in 0..=255u8 {
+            let code = code(48, [c, 0, 0], Colors::Few);
+            let number: usize = code.trim_start_matches("\x1b[48;5;").trim_end_matches('m').parse().unwrap();
+            let own = levels[(number - 16) / 36];
+            let least = levels.iter().map(|level| (level - i32::from(c)).abs()).min().unwrap();
+            assert_eq!((own - i32::from(c)).abs(), least, "{c}: {own}");
+        }
+    }
+}

@@ -56,7 +56,7 @@ fn completions_know_commands_flags_and_names() {
         // Not every shell's script knows the values of an argument.
         let values =
             &["cleanrl", "equations"][..if matches!(shell, "bash" | "zsh" | "fish") { 2 } else { 0 }];
-        for word in ["verify", "print-config"].iter().chain(values) {
+        for word in ["verify", "print-config", "temperature"].iter().chain(values) {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
