@@ -1,5 +1,7 @@
 //! The checks, one module per family of equations.
 
+/// Merged observations: `alias.*`.
+pub mod alias;
 /// Bellman equations: `bellman.*`.
 pub mod bellman;
 /// Dynamic programming: `dp.*`.
@@ -8,8 +10,12 @@ pub mod dp;
 pub mod gae;
 /// Estimators of the Kullback-Leibler divergence: `kl.*`.
 pub mod kl;
+/// Linear function approximation: `fa.*`.
+pub mod linear;
 /// Rewards plus entropy: `maxent.*`.
 pub mod maxent;
+/// Monte Carlo: `mc.*`.
+pub mod mc;
 /// Monte Carlo tree search: `mcts.*`.
 pub mod mcts;
 /// Finite Markov decision processes: `mdp.*`.
@@ -22,10 +28,16 @@ pub mod policy;
 pub mod ppo;
 /// Expectations, estimators and divergences: `prob.*`.
 pub mod prob;
+/// Q-learning: `qlearn.*`.
+pub mod qlearn;
 /// Discounted returns: `return.*`.
 pub mod returns;
 /// Backups in any order: `rtdp.*`.
 pub mod rtdp;
+/// SARSA: `sarsa.*`.
+pub mod sarsa;
+/// Step sizes: `rm.*`.
+pub mod step_sizes;
 /// Solvers of sparse processes, on the equations that they solve: `bellman.*`, `dp.*`, `maxent.*`, `rtdp.*`.
 pub mod tabular;
 /// Temporal differences: `td.*`.
