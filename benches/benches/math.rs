@@ -4,8 +4,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::{Array2, Array3};
 use rederive_benches::{Rollout, gae_c};
 use rederive_math::{
-    End, Stream, bellman, beta, categorical, estimators, gae, gaussian, maxent, normalise, preference,
-    returns, surrogate, value_loss,
+    End, Stream, bellman, beta, categorical, estimators, gae, gaussian, linear, maxent, normalise, preference,
+    returns, surrogate, td, value_loss,
 };
 use std::hint::black_box;
 
@@ -144,6 +144,82 @@ fn td_update_rule(c: &mut Criterion) {
             }
         });
     });
+    group.finish();
+}
+
+/// Random transitions between table rows of `actions` values: reward, whether it ended, next row.
+fn transitions(rows: u32) -> Vec<(f32, bool, usize)> {
+    let mut rng = Stream::new(1, "bench", 1);
+    (0..1024).map(|_| (rng.unit() as f32, rng.below(50) == 0, rng.below(rows) as usize)).collect()
+}
+
+fn sarsa_expected_update(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sarsa.expected-update");
+    for actions in [4, 6, 64] {
+        let transitions = transitions(64);
+        let [q, logits] = normals(64 * actions, 1.0);
+        let policy: Vec<f32> = logits
+            .chunks_exact(actions)
+            .flat_map(|row| {
+                let total: f32 = row.iter().map(|x| x.exp()).sum();
+                row.iter().map(move |x| x.exp() / total)
+            })
+            .collect();
+        group.throughput(Throughput::Elements(transitions.len() as u64));
+        group.bench_function(format!("{actions} actions"), |b| {
+            b.iter(|| {
+                let mut sum = 0.0;
+                for &(reward, ended, next) in black_box(&transitions) {
+                    let (q, policy) = (&q[next * actions..][..actions], &policy[next * actions..][..actions]);
+                    sum += td::expected_sarsa_target(reward, ended, q, policy, GAMMA);
+                }
+                sum
+            });
+        });
+    }
+    group.finish();
+}
+
+fn qlearn_terminal(c: &mut Criterion) {
+    let mut group = c.benchmark_group("qlearn.terminal");
+    for actions in [4, 6, 64] {
+        let transitions = transitions(64);
+        let [q] = normals(64 * actions, 1.0);
+        group.throughput(Throughput::Elements(transitions.len() as u64));
+        group.bench_function(format!("{actions} actions"), |b| {
+            b.iter(|| {
+                let mut sum = 0.0;
+                for &(reward, ended, next) in black_box(&transitions) {
+                    sum += td::q_target(reward, ended, &q[next * actions..][..actions], GAMMA);
+                }
+                sum
+            });
+        });
+        let mut table = q.clone();
+        group.bench_function(format!("{actions} actions, with the update"), |b| {
+            b.iter(|| {
+                for (i, &(reward, ended, next)) in black_box(&transitions).iter().enumerate() {
+                    let led_to = (!ended).then_some(next);
+                    td::q_update(&mut table, actions, (i % 64, i % actions), reward, led_to, 0.1, GAMMA);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn fa_linear_q(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fa.linear-q");
+    for width in [8, 64, 1024] {
+        let [features, mut weights] = normals(width, 1.0);
+        group.throughput(Throughput::Elements(width as u64));
+        group.bench_function(format!("{width} features"), |b| {
+            b.iter(|| {
+                let delta = 0.5 - linear::value(black_box(&features), &weights);
+                linear::step(&mut weights, &features, delta, 1e-4);
+            });
+        });
+    }
     group.finish();
 }
 
@@ -466,6 +542,7 @@ criterion_group!(
     maxent_soft_bellman
 );
 criterion_group!(returns_and_advantages, return_recursion, td_update_rule, gae_recursion, gae_lambda_return,);
+criterion_group!(temporal_differences, sarsa_expected_update, qlearn_terminal, fa_linear_q);
 criterion_group!(losses, ppo_clip_form, ppo_penalty, ppo_value_loss, ppo_adv_norm, kl_k123);
 criterion_group!(
     policies,
@@ -476,4 +553,4 @@ criterion_group!(
     policy_beta_score,
     prob_bt_mle
 );
-criterion_main!(dynamic_programming, returns_and_advantages, losses, policies);
+criterion_main!(dynamic_programming, returns_and_advantages, temporal_differences, losses, policies);

@@ -13,7 +13,7 @@
 //! | `{{#metrics}}` | the columns of PPO's log |
 //! | `{{#measured FILE}}`, `{{#measured FILE.svg \| TEXT}}` | a file of `measured/`, or a visible gap |
 //! | `{{#verification}}`, `{{#benchmarks}}` | all of `verify.json` and `bench.json` |
-//! | `{{#benchmarks PREFIX}}` | the groups of `bench.json` whose names begin so |
+//! | `{{#benchmarks PREFIX ...}}` | the groups of `bench.json` whose names begin so |
 //!
 //! Whatever can't be resolved stops the build with the chapter, the line and the ID.
 
@@ -261,13 +261,16 @@ impl Chapter<'_> {
     }
 
     /// Every timing in one table.
-    fn benchmarks(&self, prefix: &str) -> String {
+    fn benchmarks(&self, prefixes: &str) -> String {
         let Some(bench) = self.book.ledger.bench.as_ref() else {
             return unmeasured("book/measured/bench.json");
         };
-        let of_prefix = || bench.benchmarks.iter().filter(|t| t.group.starts_with(prefix));
+        let wanted = |group: &str| {
+            prefixes.is_empty() || prefixes.split_whitespace().any(|prefix| group.starts_with(prefix))
+        };
+        let of_prefix = || bench.benchmarks.iter().filter(|t| wanted(&t.group));
         if of_prefix().next().is_none() {
-            return unmeasured(&format!("`{prefix}` in book/measured/bench.json"));
+            return unmeasured(&format!("`{prefixes}` in book/measured/bench.json"));
         }
         let mut out = format!("{}; {}; {}.\n\n", bench.machine, bench.rustc, bench.date);
         out.push_str("| group | case | median time | throughput |\n|---|---|--:|--:|\n");

@@ -12,6 +12,8 @@ use rederive_math::estimators::Estimator;
 use rederive_math::{End, Stream, bellman, gae, maxent, mdp, probability, surrogate};
 use std::ops::Range;
 
+mod temporal_difference;
+
 /// All figures.
 pub const NAMES: &[&str] = &[
     "occupancy",
@@ -26,6 +28,8 @@ pub const NAMES: &[&str] = &[
     "kl-estimators",
     "search-tree",
     "search-consistency",
+    "td-bias-variance",
+    "max-bias",
 ];
 
 /// The figure as inline SVG whose colours follow the page's theme (`theme/book.css`).
@@ -49,6 +53,8 @@ pub fn draw(name: &str) -> Result<String, String> {
             return Ok(themed(&svg));
         }
         "search-consistency" => ((1500, 620), 2, search::consistency()),
+        "td-bias-variance" => ((1500, 620), 2, temporal_difference::bias_variance()),
+        "max-bias" => ((1500, 620), 2, temporal_difference::max_bias()),
         _ => return Err(format!("unknown figure `{name}`; there are {}", NAMES.join(", "))),
     };
     let svg = render(size, columns, &panels).map_err(|e| format!("figure `{name}`: {e}"))?;

@@ -19,6 +19,7 @@ pub fn registry() -> Vec<Check> {
         checks::step_sizes::checks(),
         checks::linear::checks(),
         checks::alias::checks(),
+        checks::tabular_agents::checks(),
         checks::gae::checks(),
         checks::ppo::checks(),
         checks::kl::checks(),

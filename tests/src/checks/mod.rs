@@ -40,6 +40,8 @@ pub mod sarsa;
 pub mod step_sizes;
 /// Solvers of sparse processes, on the equations that they solve: `bellman.*`, `dp.*`, `maxent.*`, `rtdp.*`.
 pub mod tabular;
+/// Whether the agents with tables do what the equations say.
+pub mod tabular_agents;
 /// Temporal differences: `td.*`.
 pub mod td;
 /// Calculus: `tools.*`.

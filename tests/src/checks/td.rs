@@ -435,6 +435,29 @@ fn error_advantage(((mdp, policy), value): ((Mdp, Policy), Vec<f64>)) -> Measure
     worst.done()
 }
 
+/// The error compares two predictions, not the outcome with one: rewards 0 and 1, no values, no discount.
+fn two_predictions() -> Measured {
+    let column = |x: [f64; 2]| Array2::from_shape_vec((2, 1), x.to_vec()).expect("two steps");
+    let (reward, zero) = (column([0.0, 1.0]), column([0.0; 2]));
+    let end = Array2::from_shape_vec((2, 1), vec![End::No, End::Terminated]).expect("two steps");
+    let (mut delta, mut return_) = (column([f64::NAN; 2]), column([f64::NAN; 2]));
+    returns::td_error(&reward, &zero, &zero, &end, 1.0, &mut delta);
+    returns::discounted(&reward, &zero, &end, 1.0, &mut return_);
+    let found = (delta[[0, 0]], return_[[0, 0]]);
+    require(found == (0.0, 1.0), || format!("error and outcome {found:?} instead of 0 and 1"))?;
+    // The same steps as a process: 0 pays nothing and leads to 1, which pays 1 and leads to the end.
+    let mut p = Array3::zeros((3, 1, 3));
+    let mut r = Array3::zeros((3, 1, 3));
+    for (s, next) in [(0, 1), (1, 2), (2, 2)] {
+        p[[s, 0, next]] = 1.0;
+    }
+    r[[1, 0, 2]] = 1.0;
+    let mut error = Array2::from_elem((3, 1), f64::NAN);
+    td::expected_td_error(&p, &r, &[0.0; 3], 1.0, &mut error);
+    require(error.iter().eq(&[0.0, 1.0, 0.0]), || format!("{error} instead of 0, 1, 0"))?;
+    Ok(0.0)
+}
+
 /// A value that is too large by `c` everywhere biases every error by `(gamma - 1) c`.
 fn constant_shift(((mdp, policy), c): ((Mdp, Policy), f64)) -> Measured {
     let exact = policy_value(&mdp, &policy);
