@@ -51,6 +51,7 @@ pub fn checks() -> Vec<Check> {
         random("td.nstep-variance", "definition", TOL_ID, chain_case(), moments).at_most(64),
         random("td.nstep-variance", "monotone", TOL_INEQ, chain_case(), monotone).at_most(64),
         random("td.nstep-variance", "time-indexed", TOL_INEQ, tiny_and_policy(), monotone_in_time),
+        fixed("td.error-advantage", "closed", EXACT, |_| two_predictions()),
         fixed("td.nstep-variance", "reversal", EXACT, |_| reversal()),
         random(
             "td.nstep-variance",
