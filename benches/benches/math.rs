@@ -4,8 +4,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::{Array2, Array3};
 use rederive_benches::{Rollout, gae_c};
 use rederive_math::{
-    End, Stream, bellman, beta, categorical, estimators, gae, gaussian, linear, maxent, normalise, preference,
-    returns, surrogate, td, value_loss,
+    End, Stream, bellman, beta, categorical, estimators, gae, gaussian, linear, maxent, normalise,
+    preference, returns, surrogate, td, value_loss,
 };
 use std::hint::black_box;
 
