@@ -10,13 +10,15 @@ const WALK: usize = 19;
 /// Where the returns start: V = 0.3.
 const START: usize = 12;
 
-/// A step to either side with equal chances; leaving on the right pays 1, on the left -1.
+/// A step to either side, or none, with equal chances; leaving on the right pays 1, on the left -1. Without the pause the walk would be
+/// in every other state only, and the curves would jump between even and odd n.
 fn walk() -> (Array3<f64>, Array3<f64>, Array2<f64>) {
     let (mut p, mut r) = (Array3::zeros((WALK + 1, 1, WALK + 1)), Array3::zeros((WALK + 1, 1, WALK + 1)));
     p[[WALK, 0, WALK]] = 1.0;
     for s in 0..WALK {
-        p[[s, 0, if s == 0 { WALK } else { s - 1 }]] = 0.5;
-        p[[s, 0, s + 1]] = 0.5;
+        for next in [if s == 0 { WALK } else { s - 1 }, s, s + 1] {
+            p[[s, 0, next]] = 1.0 / 3.0;
+        }
     }
     r[[0, 0, WALK]] = -1.0;
     r[[WALK - 1, 0, WALK]] = 1.0;
