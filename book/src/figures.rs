@@ -773,7 +773,7 @@ mod tests {
         for name in NAMES {
             let svg = draw(name).unwrap();
             assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && !svg.contains('\n'), "{name}");
-            assert!(svg.contains(r#"class="s2"#) || svg.contains(r#"class="s3"#), "{name}");
+            assert!(["s2", "s3", "f2"].iter().any(|c| svg.contains(&format!("class=\"{c}"))), "{name}");
             assert!(!svg.contains("#0102"), "{name}: a colour without a role");
         }
         assert!(standalone(NAMES[0]).unwrap().contains("<style>"));
