@@ -290,10 +290,10 @@ impl Lists {
             let v = self.policy_value(&choice, gamma);
             let scale = v.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
             let mut changed = false;
-            for s in 0..choice.len() {
+            for (s, choice) in choice.iter_mut().enumerate() {
                 for a in 0..self.reward[s].len() {
-                    if self.q(s, a, gamma, &v) > self.q(s, choice[s], gamma, &v) + 1e-12 * scale {
-                        (choice[s], changed) = (a, true);
+                    if self.q(s, a, gamma, &v) > self.q(s, *choice, gamma, &v) + 1e-12 * scale {
+                        (*choice, changed) = (a, true);
                     }
                 }
             }

@@ -500,11 +500,11 @@ fn soft_optimum(own: &Lists, gamma: f64, eta: f64) -> Vec<f64> {
 }
 
 fn soft_values((case, u): (Sparse, f64)) -> Measured {
-    soft_error_bound(&case, u, |mdp, eta, options| soft_value_iteration(mdp, eta, options))
+    soft_error_bound(&case, u, soft_value_iteration)
 }
 
 fn soft_policies((case, u): (Sparse, f64)) -> Measured {
-    soft_error_bound(&case, u, |mdp, eta, options| soft_policy_iteration(mdp, eta, options))
+    soft_error_bound(&case, u, soft_policy_iteration)
 }
 
 fn soft_error_bound(
