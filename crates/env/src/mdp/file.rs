@@ -85,7 +85,7 @@ impl fmt::Display for MdpFileError {
 impl std::error::Error for MdpFileError {}
 
 /// Reads a finite process from a file: Gymnasium's `P` as JSON ([`Mdp::from_json`]) if its name ends in `.json`, arrays
-/// ([`Mdp::from_npz`]) if it ends in `.npz`.
+/// ([`AnyMdp::from_npz`]) if it ends in `.npz`.
 ///
 /// # Errors
 /// A file that can't be read, has another ending, or holds no finite process.
