@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs rederive and other libraries on the same job, in turn, one thread on one core, and prints a table of ratios.
 
-    python3 benches/peers/compare.py [--job ppo|gae|env|q] [--steps 500000] [--repeat 3] [--out FILE.json]
+    python3 benches/peers/compare.py [--job ppo|gae|env|q|dp] [--steps 500000] [--repeat 3] [--out FILE.json]
 
 Standard library only; the peers run in the Python given with --python (README.md says how to set it up). Every
 contender runs once per round, each round starts with another one, and a ratio is taken between two runs of the same
@@ -29,9 +29,12 @@ PEERS = {
     "gae": ["gae_c.py", "gae_jax.py", "gae_numpy.py", "gae_torch.py"],
     "env": ["env_gymnasium.py", "env_gymnax.py"],
     "q": ["q_numba.py", "q_gymnasium.py"],
+    "dp": ["dp_quantecon.py", "dp_numba.py", "dp_mdpsolver.py"],
 }
 ONE_THREAD = {name: "1" for name in (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")}
+# What the means of a case are means of, by their number.
+WHAT = {0: (), 1: ("value",), 2: ("advantage", "return")}
 # The outputs of all contenders agree to this much, relative to 1 + |mean|.
 CHECK_TOLERANCE = 1e-4
 
@@ -81,12 +84,16 @@ def built(args):
 def command(name, args, folder, seed, scratch):
     """The command line of a contender: "rederive" or a script's name."""
     if name == "rederive":
+        if args.job == "dp":
+            return [str(folder / "rederive-peer"), args.job, str(args.data)]
         if args.job != "ppo":
             return [str(folder / "rederive-peer"), args.job]
         return [str(folder / "rederive"), "train", "ppo", job.PPO["env"], "--preset", "cleanrl", "--threads", "1",
                 "--json", "--seed", str(seed), "--steps", str(args.steps), "--out", str(scratch / "run")]
     python = args.pufferlib_python or args.python if name == "ppo_pufferlib.py" else args.python
     line = [python, str(HERE / name), "--seed", str(seed), "--steps", str(args.steps)]
+    if args.job == "dp":
+        line += ["--data", str(args.data)]
     for script, checkout in (("ppo_purejaxrl.py", args.purejaxrl), ("ppo_pufferlib.py", args.pufferlib)):
         if name == script and checkout:
             line += ["--checkout", str(pathlib.Path(checkout).resolve())]
@@ -167,7 +174,8 @@ def summarise(rounds, names, job_name):
     cases = next((list(speeds(reports[0], job_name)) for reports in complete.values() if reports), [])
     for case in cases:
         for name in names:
-            if not complete[name]:
+            # A contender may leave out a case that it has no memory for.
+            if not complete[name] or case not in speeds(complete[name][0], job_name):
                 continue
             row = {"case": case, "name": name, "runs": len(complete[name]),
                    "items_per_second": spread([speeds(report, job_name)[case] for report in complete[name]])}
@@ -188,12 +196,12 @@ def summarise(rounds, names, job_name):
 
 
 def disagreements(rounds):
-    """Contenders of the GAE job whose outputs are not everyone's."""
+    """Contenders whose outputs are not everyone's."""
     means = {}
     for reports in rounds:
         for name, report in reports.items():
             for case in report.get("cases", []):
-                for which, mean in zip(("advantage", "return"), case.get("check", [])):
+                for which, mean in zip(WHAT[len(case.get("check", []))], case.get("check", [])):
                     means.setdefault((case["case"], which), {})[name] = mean
     found = []
     for (case, which), by_name in means.items():
@@ -248,7 +256,7 @@ def cell(values):
 
 
 def table(rows, titles, job_name):
-    unit = "GAE steps/s" if job_name == "gae" else "steps/s"
+    unit = {"gae": "GAE steps/s", "dp": "solved/s"}.get(job_name, "steps/s")
     header = ["", unit, "rederive is x times as fast"]
     extra = []
     if job_name == "ppo":
@@ -279,6 +287,11 @@ def main():
     names = ["rederive"] + [name for name in PEERS[args.job] if not wanted or any(part in name for part in wanted)]
     titles = {name: name.removesuffix(".py") for name in names}
     absent, rounds = {}, []
+    data = None
+    if args.job == "dp":
+        data = tempfile.TemporaryDirectory()
+        args.data = data.name
+        subprocess.run([str(folder / "rederive-peer"), "dp-data", data.name], check=True)
     for index in range(args.repeat):
         order = names[index % len(names) :] + names[: index % len(names)]
         reports = {}
@@ -299,7 +312,7 @@ def main():
     titles["rederive"] = "rederive"
 
     rows = summarise(rounds, names, args.job)
-    wrong = disagreements(rounds) if args.job == "gae" else []
+    wrong = disagreements(rounds) if args.job in ("gae", "dp") else []
     if args.job == "ppo" and "rederive" not in absent:
         wrong += other_settings(folder)
     failed = {name: r[name]["failed"] for r in rounds for name in names if "failed" in r[name]}
@@ -307,7 +320,8 @@ def main():
 
     what = {"ppo": f"PPO on {job.PPO['env']}, {args.steps} steps", "gae": "GAE, f32, all contenders on the same arrays",
             "env": f"stepping {job.PPO['env']} with random actions",
-            "q": "tabular Q-learning, one environment, steps with their updates"}[args.job]
+            "q": "tabular Q-learning, one environment, steps with their updates",
+            "dp": f"finite processes solved to {job.DP_TOL:g}, gamma {job.DP_GAMMA}"}[args.job]
     print(f"{what}; {args.repeat} rounds on core {args.cpu}, one thread; median [min .. max]\n")
     for line in table(rows, titles, args.job):
         print(line)

@@ -44,6 +44,12 @@ Q = {"alpha": 0.1, "gamma": 0.99, "epsilon": 0.1}
 Q_CASES = [{"case": "FrozenLake-v1", "gymnasium": "FrozenLake-v1"}, {"case": "Taxi-v3", "gymnasium": "Taxi-v4"}]
 Q_STEPS = 1_000_000
 
+# Finite processes, solved until every value is proven to be within DP_TOL of the optimum: at this discount, until the
+# Bellman error is 1e-6. `rederive-peer dp-data DIR` writes them as .npz files in this order.
+DP_GAMMA, DP_TOL = 0.99, 1e-4
+DP_CASES = ["random:100000x8x8", "random:1000000x4x4", "lake:300x300", "hill:300x300", "FrozenLake8x8-v1", "Taxi-v3"]
+DP_DATA = ("--data", {"required": True, "metavar": "DIR", "help": "folder with what `rederive-peer dp-data` wrote"})
+
 
 class Missing(Exception):
     """The peer is not installed; the text says what it needs."""
@@ -169,6 +175,59 @@ def q_report(prepare):
         seconds = seconds_per_call(call, budget=2.0)
         cases.append({"case": case["case"], "items": steps, "seconds": seconds, "items_per_second": steps / seconds,
                       "first_call_seconds": first, "start_value": call()})
+    return {"cases": cases}
+
+
+def dp_load(folder, index):
+    """A process as arrays, with one absorbing state more that takes what ends the episode, if anything does."""
+    import numpy as np
+    import scipy.sparse
+
+    with np.load(f"{folder}/{index}.npz") as file:
+        mdp = {name: file[name] for name in file.files}
+    if "num_actions" in mdp:
+        mdp["first_pair"] = np.arange(0, len(mdp["first_entry"]), int(mdp.pop("num_actions")))
+    for name in ("first_pair", "first_entry", "next"):
+        mdp[name] = mdp[name].astype(np.int64)
+    pairs, states = len(mdp["first_entry"]) - 1, len(mdp["first_pair"]) - 1
+    rows = np.repeat(np.arange(pairs), np.diff(mdp["first_entry"]))
+    over = mdp.pop("terminated", np.zeros(len(rows), bool)).astype(bool)
+    end = 1 - np.bincount(rows[~over], mdp["prob"][~over], pairs)
+    matrix = scipy.sparse.csr_matrix((mdp["prob"][~over], (rows[~over], mdp["next"][~over])), (pairs, states))
+    if len(mdp["reward"]) != pairs:
+        mdp["reward"] = np.bincount(rows, mdp["prob"] * mdp["reward"], pairs)
+    if end.max() > 1e-6:
+        end = np.append(np.where(end > 1e-9, end, 0), 1.0)
+        matrix.resize((pairs + 1, states))
+        matrix = scipy.sparse.hstack([matrix, scipy.sparse.csr_matrix(end[:, None])], format="csr")
+        mdp["reward"] = np.append(mdp["reward"], 0.0)
+        mdp["first_pair"] = np.append(mdp["first_pair"], pairs + 1)
+    actions = np.diff(mdp["first_pair"])
+    mdp.update(
+        matrix=matrix, first_entry=matrix.indptr.astype(np.int64), next=matrix.indices, prob=matrix.data,
+        state=np.repeat(np.arange(len(actions)), actions),
+        action=np.arange(len(mdp["reward"])) - np.repeat(mdp["first_pair"][:-1], actions), states=states)
+    return mdp
+
+
+def dp_report(folder, prepare, most_entries=None, repeat=True):
+    """Times `prepare(mdp)() -> (values, iterations)` on every process; setting up is reported apart. The mean value is
+    reported, so that `compare.py` sees whether all contenders computed the same thing."""
+    cases = []
+    for index, case in enumerate(DP_CASES):
+        mdp = dp_load(folder, index)
+        if most_entries and len(mdp["prob"]) > most_entries:
+            continue
+        start = time.perf_counter()
+        call = prepare(mdp)
+        setup = time.perf_counter() - start
+        start = time.perf_counter()
+        value, iterations = call()
+        first = time.perf_counter() - start
+        seconds = seconds_per_call(call, budget=1.0) if repeat or first < 0.1 else first
+        cases.append({"case": case, "items": 1, "seconds": seconds, "items_per_second": 1 / seconds,
+                      "setup_seconds": setup, "first_call_seconds": first, "iterations": iterations,
+                      "check": [float(value[: mdp["states"]].mean())]})
     return {"cases": cases}
 
 

@@ -1,12 +1,18 @@
-//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae`,
-//! `rederive-peer env` and `rederive-peer q`. Prints one JSON line like the peers beside it; the data and the shapes are those of `job.py`.
+//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae`, `rederive-peer env`,
+//! `rederive-peer q` and `rederive-peer dp DIR`, for which `rederive-peer dp-data DIR` writes the data. Prints one JSON line like the
+//! peers beside it; the data and the shapes are those of `job.py`.
 
 use ndarray::{Array2, Axis};
-use rederive_env::{Actions, End, Stream, finite_table, make_vec};
+use rederive_env::{
+    Actions, AnyMdp, End, Mdp, Stream, finite_table, generate::Generator, make_vec, read_mdp,
+};
 use rederive_math::gae::gae;
 use rederive_q_learning::{Config, Method, QLearning};
+use rederive_tabular::{Options, solve};
 use rederive_train::{EpisodeLog, Learner, Report};
 use serde_json::{Value, json};
+use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const GAE_SHAPES: [(usize, usize); 3] = [(128, 8), (128, 4096), (2048, 2048)];
@@ -15,6 +21,17 @@ const ACTION_ROWS: usize = 64;
 const Q_ENVS: [&str; 2] = ["FrozenLake-v1", "Taxi-v3"];
 const Q_STEPS: usize = 1_000_000;
 
+/// The processes of the job `dp`, and when they count as solved.
+const DP_CASES: [&str; 6] = [
+    "random:100000x8x8",
+    "random:1000000x4x4",
+    "lake:300x300",
+    "hill:300x300",
+    "FrozenLake8x8-v1",
+    "Taxi-v3",
+];
+const DP_OPTIONS: Options = Options { gamma: 0.99, tol: 1e-4, max_iterations: 1_000_000, threads: 1 };
+
 fn main() {
     let start = Instant::now();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,8 +39,12 @@ fn main() {
         Some("gae") => GAE_SHAPES.iter().map(|&(steps, envs)| gae_case(steps, envs)).collect(),
         Some("env") => ENV_SIZES.iter().map(|&envs| env_case(envs)).collect(),
         Some("q") => Q_ENVS.iter().map(|id| q_case(id)).collect(),
+        Some("dp-data") if arguments.len() == 2 => return dp_data(Path::new(&arguments[1])),
+        Some("dp") if arguments.len() == 2 => {
+            (0..DP_CASES.len()).map(|i| dp_case(Path::new(&arguments[1]), i)).collect()
+        }
         _ => {
-            eprintln!("usage: rederive-peer gae|env|q");
+            eprintln!("usage: rederive-peer gae|env|q|dp-data DIR|dp DIR");
             std::process::exit(2);
         }
     };
@@ -85,6 +106,34 @@ fn q_case(id: &str) -> Value {
         "seconds": seconds,
         "items_per_second": Q_STEPS as f64 / seconds,
         "start_value": starts.clone().sum::<f32>() / starts.count() as f32,
+    })
+}
+
+/// Writes the processes as `0.npz`, `1.npz`, ...
+fn dp_data(folder: &Path) {
+    for (i, source) in DP_CASES.iter().enumerate() {
+        let mdp = match Generator::parse(source) {
+            Some(generator) => generator.expect("the sources are sound").make::<f64>(1),
+            None => Mdp::from_table(&finite_table(source).expect("the environment is built in")),
+        };
+        let file = File::create(folder.join(format!("{i}.npz"))).expect("the folder can be written to");
+        mdp.to_npz(file).expect("the file can be written");
+    }
+}
+
+fn dp_case(folder: &Path, index: usize) -> Value {
+    let Ok(AnyMdp::F64(mdp)) = read_mdp(&folder.join(format!("{index}.npz"))) else {
+        panic!("dp-data writes f64");
+    };
+    let solution = solve(&mdp, &DP_OPTIONS).expect("it can be solved");
+    let seconds = seconds_per_call(&mut || drop(solve(&mdp, &DP_OPTIONS)), Duration::from_secs(1));
+    json!({
+        "case": DP_CASES[index],
+        "items": 1,
+        "seconds": seconds,
+        "items_per_second": 1.0 / seconds,
+        "iterations": solution.iterations,
+        "check": [solution.value.iter().sum::<f64>() / solution.value.len() as f64],
     })
 }
 
