@@ -51,7 +51,7 @@ impl<'a, P: Real> Rows<'a, P> {
         {
             use rederive_math::dispatch::{Level, level};
             let entries = (first_entry[out.len()] - first_entry[0]) as usize;
-            if level() == Level::Avx512 && entries >= 3 * out.len() && v.len() <= i32::MAX as usize {
+            if level() == Level::Avx512 && 4 * entries >= 5 * out.len() && v.len() <= i32::MAX as usize {
                 // SAFETY: the level says that this CPU has the features.
                 unsafe { x86::gather(first_entry, self.prob, self.next, reward, v, gamma, out) };
                 return;

@@ -12,7 +12,7 @@
 //! error 0: it belongs into `m` and `M`, and no constant may be added, since it would move that state too.
 //!
 //! For `gamma = 1` let `W(s)` bound the steps that an episode from `s` takes under any policy (`termination.rs`). Then
-//! `m (W - 1) <= V* - T V <= M (W - 1)` with 0 counted in again (Bertsekas and Tsitsiklis 1991).
+//! `m W <= V* - V <= M W` with 0 counted in again (Bertsekas and Tsitsiklis 1991).
 //!
 //! A computed backup of a row of `n` entries is off by at most `(n + 4) eps (|V| + |T V|)`, and rows that sum to 1 only within `d`
 //! by `gamma d |V|`; both go through the same factor. That part no iteration can bring down: if it is above the tolerance, the
@@ -136,8 +136,8 @@ impl Bounder {
         if !errors.scale.is_finite() {
             return Err(config("reward", "so large that values overflow", "of smaller magnitude"));
         }
-        // The last backup is no longer subject to the errors of earlier ones.
-        let factor = self.horizon - 1.0;
+        // The last backup is no longer subject to the errors of earlier ones; without a discount its action values are.
+        let factor = if self.gamma == 1.0 { self.horizon } else { self.horizon - 1.0 };
         let slack = self.rounding(errors.scale) * self.horizon;
         if slack >= self.tol {
             let what = if self.single { "probabilities in f32" } else { "rounding in f64" };
@@ -153,6 +153,29 @@ impl Bounder {
         }
         let shift = factor * 0.5 * (errors.low + errors.high);
         Ok(Bound { shift, error: factor * 0.5 * (errors.high - errors.low) + slack })
+    }
+}
+
+/// A vector whose parts belong to different threads.
+struct Shared {
+    start: *mut f64,
+    len: usize,
+}
+
+// SAFETY: parts are handed out to one thread each (see `part`).
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// A part of the vector; nothing if the vector is empty. Callers ask for every part once: pairs belong to one state, and a state
+    /// to one thread.
+    #[allow(clippy::mut_from_ref)]
+    fn part(&self, range: std::ops::Range<usize>) -> Option<&mut [f64]> {
+        if self.len == 0 {
+            return None;
+        }
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: within the vector, which outlives this value, and nobody else has this part.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) })
     }
 }
 
@@ -183,27 +206,36 @@ impl<'a, P: Real> Problem<'a, P> {
     }
 
     /// Backs up all states from `v`: `pick` turns the action values of a state into its new value and its action. Actions go into
-    /// `policy`, unless it is empty.
+    /// `policy` and action values into `all`, unless they are empty.
     pub fn sweep(
         &self,
         v: &[f64],
         new: &mut [f64],
         policy: &mut [u32],
+        all: &mut [f64],
         pick: impl Fn(usize, &[f64]) -> (f64, u32) + Sync,
     ) -> Errors {
+        assert!(
+            all.is_empty() || all.len() == self.mdp.num_pairs(),
+            "length of `all` against the number of pairs"
+        );
+        let all = Shared { start: all.as_mut_ptr(), len: all.len() };
         let part = |states: std::ops::Range<usize>, new: &mut [f64], policy: &mut [u32]| {
-            let mut q = vec![0.0; BLOCK.max(self.max_actions)];
+            let mut scratch = vec![0.0; BLOCK.max(self.max_actions)];
             let mut errors = Errors::NONE;
             let first_pair = self.mdp.first_pair();
             let mut first = states.start;
             while first < states.end {
                 let base = first_pair[first] as usize;
                 let mut last = first + 1;
-                while last < states.end && first_pair[last + 1] as usize - base <= q.len() {
+                while last < states.end && first_pair[last + 1] as usize - base <= scratch.len() {
                     last += 1;
                 }
                 let pairs = base..first_pair[last] as usize;
-                let q = &mut q[..pairs.len()];
+                let q = match all.part(pairs.clone()) {
+                    Some(q) => q,
+                    None => &mut scratch[..pairs.len()],
+                };
                 self.rows.backup(pairs, v, self.options.gamma, q);
                 for s in first..last {
                     let (low, high) = (first_pair[s] as usize - base, first_pair[s + 1] as usize - base);
@@ -219,6 +251,18 @@ impl<'a, P: Real> Problem<'a, P> {
             errors
         };
         self.workers.split(self.mdp.num_states(), new, policy, part, Errors::join)
+    }
+
+    /// A value that is nowhere above the optimum: the worst reward for ever, or 0 if that is worse and episodes end. From there
+    /// values only rise (`T V >= V`), and what is known of an end spreads from it; from above, states that can wait would first have to
+    /// be talked down step by step.
+    pub fn pessimistic(&self) -> f64 {
+        if self.options.gamma == 1.0 {
+            return 0.0;
+        }
+        let worst = self.rows.reward.iter().copied().fold(f64::INFINITY, f64::min);
+        let worst = if self.mdp.ends() { worst.min(0.0) } else { worst };
+        worst / (1.0 - self.options.gamma)
     }
 
     /// Room for the action values of a state.
@@ -273,24 +317,29 @@ impl<'a, P: Real> Problem<'a, P> {
         Ok(false)
     }
 
-    /// Ends with `value`, which is `T V` of the sweep that `errors` and `bound` belong to: shifts it, and backs it up once more for
-    /// action values and a policy that belong to it. One more backup can only bring it closer.
+    /// Ends with `value`, which is `T V` of the sweep that `errors` and `bound` belong to. `q` are the action values of that sweep:
+    /// what moves `T V` towards the optimum moves them, and the bound holds for them too. If they were not kept (empty), the shifted
+    /// values are backed up once more: that can only bring them closer.
     pub fn finish(
         &self,
         mut value: Vec<f64>,
+        mut q: Vec<f64>,
         iterations: u64,
-        sweeps: f64,
+        mut sweeps: f64,
         errors: &Errors,
         bound: &Bound,
     ) -> Solution {
-        if bound.shift != 0.0 {
-            value.iter_mut().for_each(|v| *v += bound.shift);
-        }
         let states = self.mdp.num_states();
-        let mut q = vec![0.0; self.mdp.num_pairs()];
-        let back =
-            |pairs, q: &mut [f64], _: &mut [()]| self.rows.backup(pairs, &value, self.options.gamma, q);
-        self.workers.split(self.mdp.num_pairs(), &mut q, &mut [], back, |_, ()| ());
+        if q.is_empty() {
+            value.iter_mut().for_each(|v| *v += bound.shift);
+            q.resize(self.mdp.num_pairs(), 0.0);
+            let back =
+                |pairs, q: &mut [f64], _: &mut [()]| self.rows.backup(pairs, &value, self.options.gamma, q);
+            self.workers.split(self.mdp.num_pairs(), &mut q, &mut [], back, |_, ()| ());
+            sweeps += 1.0;
+        } else if bound.shift != 0.0 {
+            q.iter_mut().for_each(|q| *q += bound.shift);
+        }
         let mut policy = vec![0; states];
         for s in 0..states {
             (value[s], policy[s]) = greedy(&q[self.mdp.pairs(s)]);
@@ -300,7 +349,7 @@ impl<'a, P: Real> Problem<'a, P> {
             q,
             policy,
             iterations,
-            sweeps: sweeps + 1.0,
+            sweeps,
             residual: errors.residual(),
             error_bound: bound.error,
         }

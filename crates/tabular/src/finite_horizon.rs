@@ -50,7 +50,7 @@ pub fn finite_horizon<P: Real>(
         let v = before.into_slice().expect("rows lie together");
         let new = after.into_slice().expect("rows lie together");
         let actions = policy.row_mut(k - 1).into_slice().expect("rows lie together");
-        let errors = problem.sweep(v, new, actions, |_, q| greedy(q));
+        let errors = problem.sweep(v, new, actions, &mut [], |_, q| greedy(q));
         error_bound = problem.rounding(errors.scale) + gamma * error_bound;
     }
     // ANCHOR_END: dp.finite-horizon-vi

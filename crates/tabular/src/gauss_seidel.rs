@@ -20,26 +20,29 @@ const BETWEEN_BOUNDS: u64 = 8;
 pub fn gauss_seidel<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solution, SolveError> {
     let problem = Problem::new(mdp, options)?;
     let states = mdp.num_states();
-    let mut v = vec![0.0; states];
+    let mut v = vec![problem.pessimistic(); states];
     let mut new = v.clone();
     let (mut iterations, mut sweeps) = (0, 0.0);
     let mut quiet = false;
+    let mut order: Vec<u32> = (0..states as u32).collect();
     let mut q = problem.scratch();
     loop {
-        if quiet || iterations % BETWEEN_BOUNDS == 0 {
-            let errors = problem.sweep(&v, &mut new, &mut [], |_, q| greedy(q));
+        if quiet || iterations % BETWEEN_BOUNDS == 0 || iterations == 1 || iterations == 2 || iterations == 4
+        {
+            let errors = problem.sweep(&v, &mut new, &mut [], &mut [], |_, q| greedy(q));
             sweeps += 1.0;
             let bound = problem.bound(&errors)?;
             if problem.stop(&bound, iterations)? {
-                return Ok(problem.finish(new, iterations, sweeps, &errors, &bound));
+                return Ok(problem.finish(new, Vec::new(), iterations, sweeps, &errors, &bound));
             }
             for (v, &new) in v.iter_mut().zip(&new) {
                 *v = new + bound.shift;
             }
+            order.sort_by(|&a, &b| v[b as usize].total_cmp(&v[a as usize]));
         }
         let mut change: f64 = 0.0;
-        for i in 0..states {
-            let s = if iterations % 2 == 0 { i } else { states - 1 - i };
+        for &s in &order {
+            let s = s as usize;
             let value = problem.value(s, &v, &mut q);
             change = change.max((value - v[s]).abs());
             v[s] = value;

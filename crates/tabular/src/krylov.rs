@@ -5,13 +5,13 @@ use crate::workers::Workers;
 use rederive_math::Real;
 use std::ops::Range;
 
-/// How many basis vectors are kept before a restart.
-const RESTART: usize = 50;
+/// How many basis vectors are kept before a restart, at most.
+const MOST: usize = 60;
 
 /// How many numbers all basis vectors may have together: 1 GiB.
 const BASIS: usize = 1 << 27;
 
-/// Solves `(I - gamma P) x = b`, from the `x` that is given, until the root mean square of the residual is at most `target` or
+/// Solves `(I - gamma P) x = b`, from the `x` that is given, until the root mean square of the residual is at most `enough` or
 /// `max_products` products have been spent; returns how many were.
 ///
 /// The eigenvalues of `gamma P` fill a disc, and most of them lie close to 0; those near the rim (slow mixing, cycles) are few. That
@@ -23,13 +23,16 @@ pub fn gmres<P: Real>(
     gamma: f64,
     b: &[f64],
     x: &mut [f64],
-    target: f64,
+    enough: f64,
     max_products: u64,
     workers: &Workers,
 ) -> u64 {
     let n = b.len();
-    let target = target * (n as f64).sqrt();
-    let size = RESTART.min(BASIS / n).clamp(2, n.max(2));
+    let target = enough * (n as f64).sqrt();
+    let most = MOST.min(BASIS / n).clamp(2, n.max(2));
+    // Vectors cost as much as products do once there are about as many as a row has entries.
+    let mut size = (4 * rows.prob.len() / n.max(1)).clamp(10, most.max(10)).min(most);
+    let mut last = f64::INFINITY;
     let mut basis: Vec<Vec<f64>> = Vec::new();
     let mut products = 0;
     loop {
@@ -42,6 +45,11 @@ pub fn gmres<P: Real>(
         if norm <= target || products >= max_products || !norm.is_finite() {
             return products;
         }
+        if norm > 0.3 * last {
+            // Too short a memory: restarts lose what was learnt of the slow modes.
+            size = (2 * size).min(most);
+        }
+        last = norm;
         scale(workers, &mut r, 1.0 / norm);
         basis.clear();
         basis.push(r);

@@ -2,6 +2,7 @@
 //!
 //! | solver | how it goes on | equations |
 //! |---|---|---|
+//! | [`solve`] | whichever of the others suits | |
 //! | [`value_iteration`] | all states at once from the old values (Jacobi), on several threads | `bellman.optimality`, `dp.vi-rate` |
 //! | [`q_value_iteration`] | the same on action values | `dp.q-vi` |
 //! | [`gauss_seidel`] | in place, forwards and backwards in turn | `rtdp.async-backup` |
@@ -47,7 +48,7 @@ pub use evaluation::{Evaluation, evaluate, evaluate_direct, evaluate_stochastic}
 pub use finite_horizon::{FiniteHorizon, finite_horizon};
 pub use gauss_seidel::gauss_seidel;
 pub use options::{Options, SolveError};
-pub use policy_iteration::{inexact_policy_iteration, modified_policy_iteration, policy_iteration};
+pub use policy_iteration::{inexact_policy_iteration, modified_policy_iteration, policy_iteration, solve};
 pub use prioritized::prioritized_sweeping;
 pub use rtdp::{rtdp, trial};
 pub use soft::{SoftSolution, soft_policy_iteration, soft_value_iteration};

@@ -45,12 +45,12 @@ pub fn prioritized_sweeping<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<
     let mut iterations = 0;
     let mut enough = problem.target();
     loop {
-        let errors = problem.sweep(&v, &mut new, &mut [], |_, q| greedy(q));
+        let errors = problem.sweep(&v, &mut new, &mut [], &mut [], |_, q| greedy(q));
         read += mdp.prob().len();
         let bound = problem.bound(&errors)?;
         if problem.stop(&bound, iterations)? {
             let sweeps = read as f64 / entries;
-            return Ok(problem.finish(new, iterations, sweeps, &errors, &bound));
+            return Ok(problem.finish(new, Vec::new(), iterations, sweeps, &errors, &bound));
         }
         if errors.residual() <= 2.0 * enough {
             // Rounding, or a tolerance below what was asked of the states: ask for more.

@@ -7,9 +7,6 @@ use rederive_env::Mdp;
 use rederive_math::Real;
 use std::mem::swap;
 
-/// How much of the Bellman error an evaluation leaves.
-const LEAVE: f64 = 0.05;
-
 /// How many products an evaluation may spend.
 const MAX_PRODUCTS: u64 = 2_000;
 
@@ -108,10 +105,10 @@ pub fn soft_policy_iteration<P: Real>(
             *reward += temperature * entropy;
         }
         swap(&mut v, &mut new);
-        let target = (LEAVE * errors.residual()).max(0.25 * problem.target());
+        let enough = (0.01 * errors.residual()).max(0.05 * problem.target());
         let rows = chosen.rows();
         let products =
-            gmres(rows, options.gamma, rows.reward, &mut v, 0.25 * target, MAX_PRODUCTS, &problem.workers);
+            gmres(rows, options.gamma, rows.reward, &mut v, enough, MAX_PRODUCTS, &problem.workers);
         sweeps += products as f64 * chosen.entries() as f64 / entries;
     }
     unreachable!("iterations run out before numbers do")
@@ -137,7 +134,7 @@ fn soft_sweep<P: Real>(
     new: &mut [f64],
     temperature: f64,
 ) -> Result<(Errors, Bound), SolveError> {
-    let mut errors = problem.sweep(v, new, &mut [], |_, q| (log_sum_exp(q, temperature), 0));
+    let mut errors = problem.sweep(v, new, &mut [], &mut [], |_, q| (log_sum_exp(q, temperature), 0));
     // A logarithm and exponentials round too: by a few units of what they add to the maximum.
     errors.scale += temperature * (problem.mdp.num_actions() as f64).ln();
     let bound = problem.bound(&errors)?;
@@ -163,7 +160,7 @@ fn finish<P: Real>(
     errors: &Errors,
     bound: &Bound,
 ) -> SoftSolution {
-    let hard = problem.finish(value, iterations, sweeps, errors, bound);
+    let hard = problem.finish(value, Vec::new(), iterations, sweeps, errors, bound);
     let (mut value, mut policy) = (hard.value, vec![0.0; hard.q.len()]);
     for s in 0..value.len() {
         let pairs = problem.mdp.pairs(s);

@@ -3,7 +3,7 @@
 pub struct Solution {
     /// The optimal value of every state `[S]`, off by at most [`error_bound`](Self::error_bound).
     pub value: Vec<f64>,
-    /// The action value of every pair, `r + gamma P value`; `value` is its maximum over actions.
+    /// The optimal value of every pair, under the same bound; `value` is its maximum over actions.
     pub q: Vec<f64>,
     /// In every state the first action that attains the maximum of `q` `[S]`.
     pub policy: Vec<u32>,

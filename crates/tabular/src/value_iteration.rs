@@ -19,12 +19,19 @@ pub fn value_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solut
     let problem = Problem::new(mdp, options)?;
     let mut v = vec![0.0; mdp.num_states()];
     let mut new = v.clone();
+    let mut q = Vec::new();
+    let mut last = f64::INFINITY;
     for iterations in 1.. {
-        let errors = problem.sweep(&v, &mut new, &mut [], |_, q| greedy(q));
+        let errors = problem.sweep(&v, &mut new, &mut [], &mut q, |_, q| greedy(q));
         let bound = problem.bound(&errors)?;
         if problem.stop(&bound, iterations)? {
-            return Ok(problem.finish(new, iterations, iterations as f64, &errors, &bound));
+            return Ok(problem.finish(new, q, iterations, iterations as f64, &errors, &bound));
         }
+        // Action values are kept by the sweep that is likely to be the last.
+        if q.is_empty() && bound.error * (bound.error / last) <= options.tol {
+            q.resize(mdp.num_pairs(), 0.0);
+        }
+        last = bound.error;
         swap(&mut v, &mut new);
     }
     unreachable!("iterations run out before numbers do")
@@ -53,7 +60,7 @@ pub fn q_value_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Sol
         }
         let bound = problem.bound(&errors)?;
         if problem.stop(&bound, iterations)? {
-            return Ok(problem.finish(new, iterations, iterations as f64, &errors, &bound));
+            return Ok(problem.finish(new, q, iterations, iterations as f64, &errors, &bound));
         }
         swap(&mut v, &mut new);
     }
