@@ -26,7 +26,8 @@ struct Dot {
 /// The nodes of a real search, each after its parent.
 fn dots() -> Vec<Dot> {
     let root: Position = MOVES.parse().expect("moves of a game");
-    let config = Config { simulations: SIMULATIONS, range: 2.0, ..Config::default() };
+    // Less exploration than usual, so that so few simulations show where they go.
+    let config = Config { simulations: SIMULATIONS, c: 0.5, range: 2.0, ..Config::default() };
     let mut search = Search::new(TicTacToe, config, 1).expect("a valid configuration");
     search.plan(&root);
     let mut dots = Vec::new();
@@ -108,10 +109,10 @@ pub(super) fn tree() -> Result2<String> {
             let text =
                 |size: u32, role: Role| ("sans-serif", size).into_font().color(&role.colour()).pos(middle);
             if let Some(cell) = d.cell {
-                // The move stands over the node, away from the line that leads to it.
+                // The move stands below the node, away from the line that leads to it.
                 root.draw(&Text::new(cell.to_string(), (x, y + radius(d) + 16), text(24, Role::Ink)))?;
             }
-            if d.cell.is_none() || d.visits >= 5 {
+            if d.level <= 1 {
                 let label = format!("{} · Q {:+.2}", d.visits, d.mean).replace('-', "−");
                 root.draw(&Text::new(label, (x + radius(d) + 70, y), text(22, Role::Ink)))?;
             }
