@@ -197,9 +197,7 @@ mod tests {
     #[test]
     fn the_better_move_is_behind_at_first_and_ahead_at_last() {
         let (share, mean) = two_moves(1.414);
-        let at = |points: &Points, x: f64| {
-            points.iter().filter(|p| p.0 <= x).next_back().map_or(f64::NAN, |p| p.1)
-        };
+        let at = |points: &Points, x: f64| points.iter().rfind(|p| p.0 <= x).map_or(f64::NAN, |p| p.1);
         assert!(at(&share, 1.7) < 0.4 && at(&share, 2.7) > 0.8 && at(&share, 5.0) > 0.99);
         assert!(at(&mean, 5.0) > 0.99);
         assert!(at(&two_moves(0.0).0, 5.0) < 1e-4);
