@@ -53,8 +53,8 @@ pub(super) fn bias_variance() -> Vec<Panel> {
             biases.push((x, mean[START] - exact(START)));
             deviations.push((x, variance[START].sqrt()));
         }
-        bias.push(Curve::new(label, colour, biases));
-        deviation.push(Curve::new("", colour, deviations));
+        bias.push(Curve::new("", colour, biases));
+        deviation.push(Curve::new(label, colour, deviations));
     }
     let panel = |title, y, legend, curves| Panel {
         title,
@@ -67,7 +67,12 @@ pub(super) fn bias_variance() -> Vec<Panel> {
     };
     vec![
         panel("bias", span(&bias), SeriesLabelPosition::UpperRight, bias),
-        panel("standard deviation", 0.0..span(&deviation).end, SeriesLabelPosition::UpperLeft, deviation),
+        panel(
+            "standard deviation",
+            0.0..1.5 * span(&deviation).end,
+            SeriesLabelPosition::UpperLeft,
+            deviation,
+        ),
     ]
 }
 
@@ -125,7 +130,7 @@ pub(super) fn max_bias() -> Vec<Panel> {
             x: 0.0..17.0,
             y: -0.05..1.1,
             log: (false, false),
-            legend: SeriesLabelPosition::UpperLeft,
+            legend: SeriesLabelPosition::LowerRight,
             curves: estimates.into(),
         },
         Panel {
