@@ -54,19 +54,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::with_table(
         "double-q-learning",
         "Q-learning with two tables, which does not take luck for value",
-        &[("tuned", include_str!("../presets/double-q-learning/tuned.toml"))],
+        &[("tuned", include_str!("../presets/q-learning/tuned.toml"))],
         |config, env, seed| table(Method::DoubleQLearning, config, env, seed),
     ),
     Algorithm::with_table(
         "sarsa",
         "SARSA with a table: learns what the policy that explores is worth",
-        &[("tuned", include_str!("../presets/sarsa/tuned.toml"))],
+        &[("tuned", include_str!("../presets/q-learning/tuned.toml"))],
         |config, env, seed| table(Method::Sarsa, config, env, seed),
     ),
     Algorithm::with_table(
         "expected-sarsa",
         "SARSA that averages over the next action instead of drawing it",
-        &[("tuned", include_str!("../presets/expected-sarsa/tuned.toml"))],
+        &[("tuned", include_str!("../presets/q-learning/tuned.toml"))],
         |config, env, seed| table(Method::ExpectedSarsa, config, env, seed),
     ),
     Algorithm::with_table(

@@ -39,6 +39,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Solve a finite process exactly, with a proven bound on the error
     Solve(SolveArgs),
+    /// Learn from ratings which films a user would like
+    Recommend(RecommendArgs),
     /// Check formulas against independent computations
     Verify(VerifyArgs),
     /// Plot learning curves, with a confidence band over seeds
@@ -235,6 +237,54 @@ pub enum Method {
     Soft,
     /// Backwards from a finite horizon, with --horizon
     Finite,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+RATINGS.csv has a header and one rating per line. The columns user, film and
+rating have to be there. Columns that begin with user_ or film_ hold numbers that
+describe the user or the film; without them, names are all that is known.
+
+  user,film,rating,user_young,user_old,film_drama,film_space
+  Ada,Stars,5,1,0,0,1
+  Ben,Stars,2,0,1,0,1
+
+Examples:
+  rederive recommend ratings.csv --user Ada
+  rederive recommend --generate --out generated.csv
+  rederive recommend --generate --seed 7 --json")]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["ratings", "generate"]))]
+pub struct RecommendArgs {
+    /// The ratings
+    #[arg(value_name = "RATINGS.csv", value_hint = ValueHint::FilePath)]
+    pub ratings: Option<PathBuf>,
+    /// Generate ratings: 80 films, 200 users with tastes by age and interests
+    #[arg(long)]
+    pub generate: bool,
+    /// For whom [default: the first user]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// How many films
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
+    /// The seed of the generated ratings and of what is held out
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
+    pub seed: u64,
+    /// The share of a rating's error that one step takes away
+    #[arg(long, value_name = "A", default_value_t = 0.02)]
+    pub alpha: f64,
+    /// Passes over the ratings
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub epochs: usize,
+    /// The share of the ratings that is tested on
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub held_out: f64,
+    /// Write the ratings here
+    #[arg(long, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod list;
 mod play;
 mod plot;
 mod progress;
+mod recommend;
 mod report;
 mod settings;
 mod solve;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Solve(args) => solve::run(args),
+        Command::Recommend(args) => recommend::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Plot(args) => plot::run(args),
         Command::Play(args) => play::run(args),

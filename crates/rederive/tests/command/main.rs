@@ -6,6 +6,7 @@ mod divergence;
 mod drawing;
 mod interruption;
 mod play;
+mod recommend;
 mod results;
 mod solve;
 mod surface;
