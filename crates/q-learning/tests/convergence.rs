@@ -126,25 +126,33 @@ fn train(method: Method, config: &Config, id: &str, seed: u64, steps: u64) -> (f
 }
 
 #[test]
-fn every_method_learns_to_drive_a_taxi_and_without_learning_it_does_not() {
+fn every_method_that_bootstraps_learns_to_drive_a_taxi_and_without_learning_it_does_not() {
     let config = Config { alpha: 0.3, epsilon: 0.1, ..Config::default() };
-    for method in Method::ALL {
-        let (config, steps, least) = match method {
-            // Returns of whole episodes teach slowly where most episodes fail.
-            Method::MonteCarlo => {
-                (Config { alpha: 0.02, visit: Visit::First, ..config.clone() }, 3_000_000, -150.0)
-            }
-            _ => (config.clone(), 600_000, -80.0),
-        };
+    for method in Method::ALL.into_iter().filter(|&method| method != Method::MonteCarlo) {
         for seed in SEEDS {
-            let (return_, _) = train(method, &config, "Taxi-v3", seed, steps);
-            assert!(return_ > least, "{method:?}, seed {seed}: {return_}");
+            let (return_, _) = train(method, &config, "Taxi-v3", seed, 600_000);
+            assert!(return_ > -80.0, "{method:?}, seed {seed}: {return_}");
         }
     }
     for seed in SEEDS {
         let frozen = Config { alpha: 1e-6, ..config.clone() };
         let (return_, _) = train(Method::QLearning, &frozen, "Taxi-v3", seed, 600_000);
         assert!(return_ < -200.0, "control, seed {seed}: {return_}");
+    }
+}
+
+#[test]
+fn monte_carlo_crosses_a_lake_and_random_actions_do_not() {
+    let id = "FrozenLake-v1?slippery=false";
+    for visit in [Visit::First, Visit::Every] {
+        let config = Config { alpha: 0.1, init: 1.0, visit, ..Config::default() };
+        for seed in SEEDS {
+            let (return_, _) = train(Method::MonteCarlo, &config, id, seed, 200_000);
+            assert!(return_ > 0.4, "{visit:?}, seed {seed}: {return_}");
+            let random = Config { epsilon: 1.0, ..config.clone() };
+            let (return_, _) = train(Method::MonteCarlo, &random, id, seed, 200_000);
+            assert!(return_ < 0.2, "control, seed {seed}: {return_}");
+        }
     }
 }
 
