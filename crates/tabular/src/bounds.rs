@@ -128,25 +128,28 @@ impl Bounder {
         self.tol / self.horizon
     }
 
+    /// An error if `slack`, which no iteration can bring down, is all that the tolerance allows.
+    pub fn reachable(&self, slack: f64) -> Result<(), SolveError> {
+        if slack < self.tol {
+            return Ok(());
+        }
+        if !slack.is_finite() {
+            return Err(config("reward", "so large that values overflow", "of smaller magnitude"));
+        }
+        let what = if self.single { "probabilities in f32" } else { "rounding in f64" };
+        let allowed = format!("above {slack:.1e}: {what} leave an error of up to that");
+        Err(config("tol", format!("{:e}", self.tol), allowed))
+    }
+
     /// The bound that a sweep proves.
     ///
     /// # Errors
     /// Numbers that are not finite, or a tolerance that rounding puts out of reach.
     pub fn bound(&self, errors: &Errors) -> Result<Bound, SolveError> {
-        if !errors.scale.is_finite() {
-            return Err(config("reward", "so large that values overflow", "of smaller magnitude"));
-        }
         // The last backup is no longer subject to the errors of earlier ones; without a discount its action values are.
         let factor = if self.gamma == 1.0 { self.horizon } else { self.horizon - 1.0 };
         let slack = self.rounding(errors.scale) * self.horizon;
-        if slack >= self.tol {
-            let what = if self.single { "probabilities in f32" } else { "rounding in f64" };
-            return Err(config(
-                "tol",
-                format!("{:e}", self.tol),
-                format!("above {slack:.1e}: {what} leave an error of up to that"),
-            ));
-        }
+        self.reachable(slack)?;
         if self.ends || self.gamma == 1.0 {
             let error = factor * errors.residual();
             return Ok(Bound { shift: 0.0, error: error + slack });
@@ -290,6 +293,11 @@ impl<'a, P: Real> Problem<'a, P> {
     /// See [`Bounder::target`].
     pub fn target(&self) -> f64 {
         self.bounder.target()
+    }
+
+    /// See [`Bounder::reachable`].
+    pub fn reachable(&self, slack: f64) -> Result<(), SolveError> {
+        self.bounder.reachable(slack)
     }
 
     /// What an error of every backup adds up to.

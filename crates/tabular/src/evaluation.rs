@@ -195,7 +195,8 @@ pub fn evaluate_stochastic<P: Real>(
     for s in 0..mdp.num_states() {
         let row = &policy[mdp.pairs(s)];
         let sum: f64 = row.iter().sum();
-        if row.iter().any(|p| !(0.0..=1.0 + 1e-9).contains(p)) || !((sum - 1.0).abs() <= 1e-9) {
+        let law = 0.0..=1.0 + 1e-9;
+        if !(row.iter().all(|p| law.contains(p)) && (1.0 - 1e-9..=1.0 + 1e-9).contains(&sum)) {
             return Err(config("policy", format!("{row:?} in state {s}"), "probabilities that sum to 1"));
         }
     }

@@ -6,12 +6,12 @@ use rederive_math::Real;
 /// After how many sweeps in place the bound is looked at again.
 const BETWEEN_BOUNDS: u64 = 8;
 
-/// Value iteration in place: every state sees the newest values of the others. Forward and backward sweeps take turns, so that
-/// neither direction of travel is at a disadvantage.
+/// Value iteration in place: every state sees the newest values of the others, the best states first, so that the news of a reward
+/// reaches in one sweep whatever lies behind it.
 ///
-/// Equation `rtdp.async-backup` in a fixed order. Sweeps in place have no span bound of their own; every eighth one is followed by a
-/// Jacobi sweep that gives the bound, and whose shift is kept. An iteration is a sweep in place. One thread does it all: shared
-/// among threads, the order and with it the result would depend on their number.
+/// Equation `rtdp.async-backup`. Sweeps in place have no span bound of their own; every eighth one (early on, more) is followed by a
+/// Jacobi sweep that gives the bound, whose shift is kept, and by whose values the states are ordered. An iteration is a sweep in
+/// place. One thread does it all: shared among threads, the order and with it the result would depend on their number.
 ///
 /// # Errors
 /// As [`value_iteration`](crate::value_iteration).
@@ -27,8 +27,7 @@ pub fn gauss_seidel<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solution
     let mut order: Vec<u32> = (0..states as u32).collect();
     let mut q = problem.scratch();
     loop {
-        if quiet || iterations % BETWEEN_BOUNDS == 0 || iterations == 1 || iterations == 2 || iterations == 4
-        {
+        if quiet || u64::is_power_of_two(iterations) || iterations % BETWEEN_BOUNDS == 0 {
             let errors = problem.sweep(&v, &mut new, &mut [], &mut [], |_, q| greedy(q));
             sweeps += 1.0;
             let bound = problem.bound(&errors)?;
@@ -38,6 +37,7 @@ pub fn gauss_seidel<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solution
             for (v, &new) in v.iter_mut().zip(&new) {
                 *v = new + bound.shift;
             }
+            // Stable: equals stay in the order they had, and the result is one.
             order.sort_by(|&a, &b| v[b as usize].total_cmp(&v[a as usize]));
         }
         let mut change: f64 = 0.0;

@@ -54,4 +54,4 @@ pub use rtdp::{rtdp, trial};
 pub use soft::{SoftSolution, soft_policy_iteration, soft_value_iteration};
 pub use solution::Solution;
 pub use termination::longest_episode;
-pub use value_iteration::{q_value_iteration, value_iteration};
+pub use value_iteration::{Optimality, q_value_iteration, value_iteration};

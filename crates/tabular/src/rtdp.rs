@@ -91,7 +91,7 @@ pub fn rtdp<P: Real>(
     let states = mdp.num_states();
     assert_eq!(start.len(), states, "length of `start` against the number of states of `mdp`");
     let mass: f64 = start.iter().sum();
-    if start.iter().any(|p| !(*p >= 0.0)) || !((mass - 1.0).abs() <= 1e-9) {
+    if !(start.iter().all(|p| (0.0..=1.0 + 1e-9).contains(p)) && (1.0 - 1e-9..=1.0 + 1e-9).contains(&mass)) {
         return Err(config("start", format!("a sum of {mass}"), "probabilities that sum to 1"));
     }
     // Where episodes end, nothing is worth less than the worst reward at every step, or 0 for none.
@@ -103,10 +103,7 @@ pub fn rtdp<P: Real>(
     let mut high = vec![best * horizon; states];
     let scale = low[0].abs().max(high[0].abs());
     let slack = 2.0 * problem.rounding(2.0 * scale) * horizon;
-    if !(slack < options.tol) {
-        let bound = problem.bound(&crate::bounds::Errors { low: 0.0, high: 0.0, scale: 2.0 * scale });
-        bound?;
-    }
+    problem.reachable(slack)?;
     let mut rng = Stream::new(seed, "rtdp", 0);
     let mut q = problem.scratch();
     let mut gaps: Vec<f64> = Vec::new();

@@ -94,9 +94,9 @@ pub fn soft_policy_iteration<P: Real>(
         }
         problem.rows.backup(0..q.len(), &v, options.gamma, &mut q);
         sweeps += 1.0;
-        for s in 0..v.len() {
+        for (s, &value) in new.iter().enumerate() {
             let pairs = mdp.pairs(s);
-            soften(&q[pairs.clone()], new[s], temperature, &mut policy[pairs]);
+            soften(&q[pairs.clone()], value, temperature, &mut policy[pairs]);
         }
         chosen.mix(mdp, &policy);
         for (s, reward) in chosen.reward_mut().iter_mut().enumerate() {
@@ -162,10 +162,10 @@ fn finish<P: Real>(
 ) -> SoftSolution {
     let hard = problem.finish(value, Vec::new(), iterations, sweeps, errors, bound);
     let (mut value, mut policy) = (hard.value, vec![0.0; hard.q.len()]);
-    for s in 0..value.len() {
+    for (s, value) in value.iter_mut().enumerate() {
         let pairs = problem.mdp.pairs(s);
-        value[s] = log_sum_exp(&hard.q[pairs.clone()], temperature);
-        soften(&hard.q[pairs.clone()], value[s], temperature, &mut policy[pairs]);
+        *value = log_sum_exp(&hard.q[pairs.clone()], temperature);
+        soften(&hard.q[pairs.clone()], *value, temperature, &mut policy[pairs]);
     }
     SoftSolution {
         value,

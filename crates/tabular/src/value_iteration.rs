@@ -1,4 +1,4 @@
-use crate::bounds::{Problem, greedy};
+use crate::bounds::{Errors, Problem, greedy};
 use crate::{Options, Solution, SolveError};
 use rederive_env::Mdp;
 use rederive_math::Real;
@@ -53,7 +53,7 @@ pub fn q_value_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Sol
     let mut new = v.clone();
     for iterations in 1.. {
         problem.rows.backup(0..q.len(), &v, options.gamma, &mut q);
-        let mut errors = crate::bounds::Errors::NONE;
+        let mut errors = Errors::NONE;
         for s in 0..v.len() {
             new[s] = greedy(&q[mdp.pairs(s)]).0;
             errors.add(v[s], new[s]);
@@ -65,4 +65,29 @@ pub fn q_value_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Sol
         swap(&mut v, &mut new);
     }
     unreachable!("iterations run out before numbers do")
+}
+
+/// The optimality operator of a process, for those who iterate it themselves: one application is one Jacobi sweep.
+///
+/// Equation `bellman.optimality`: `(T V)(s) = max_a (r + gamma P V)(s, a)`.
+pub struct Optimality<'a, P: Real>(Problem<'a, P>);
+
+impl<'a, P: Real> Optimality<'a, P> {
+    /// The operator of `mdp` for `options.gamma`, on `options.threads` threads.
+    ///
+    /// # Errors
+    /// Options out of range, or `gamma = 1` on a process that need not end.
+    pub fn new(mdp: &'a Mdp<P>, options: &Options) -> Result<Self, SolveError> {
+        Problem::new(mdp, options).map(Optimality)
+    }
+
+    /// Writes `T v` into `new` and returns `max |T v - v|`.
+    ///
+    /// # Panics
+    /// If `v` or `new` does not have an entry for every state.
+    pub fn apply(&self, v: &[f64], new: &mut [f64]) -> f64 {
+        let states = self.0.mdp.num_states();
+        assert!(v.len() == states && new.len() == states, "lengths of `v` and `new` against {states} states");
+        self.0.sweep(v, new, &mut [], &mut [], |_, q| greedy(q)).residual()
+    }
 }
