@@ -168,7 +168,6 @@ pub(crate) enum Policy<'a> {
     EpsilonGreedy(EpsilonGreedy),
     Softmax(Softmax),
     Ucb(Ucb),
-    #[allow(dead_code)]
     Fixed(Fixed<'a>),
 }
 

@@ -8,6 +8,7 @@
 //! | `many_steps` | `td.nstep`, `return.recursion`, `mc.first-visit` | n steps, eligibility traces, whole episodes |
 //! | `behaviour` | `prob.epsilon-greedy`, `policy.softmax` | epsilon-greedy, softmax, upper confidence bounds |
 //! | `tables`, `states`, `world` | `rm.step-sizes` | step sizes; observations as rows; environments called or stepped in place |
+//! | [`predict`](Predictor) | `td.update-rule`, `td.nstep`, `mc.first-visit` | values of a policy that stays as it is |
 //! | [`recommender`](Recommender), [`ratings`](Ratings) | `fa.feature-product` | users times films, from a table of ratings |
 //!
 //! The equations are functions of `rederive_math`: `td`, `returns`, `exploration`, `monte_carlo`, `linear`.
@@ -17,6 +18,7 @@ mod behaviour;
 mod config;
 mod many_steps;
 mod one_step;
+mod predict;
 mod ratings;
 mod recommender;
 mod states;
@@ -25,5 +27,6 @@ mod world;
 
 pub use agent::{METRICS, QLearning};
 pub use config::{Config, EpsilonSchedule, Exploration, Method, Trace, Visit};
+pub use predict::{Prediction, Predictor};
 pub use ratings::{Rating, Ratings};
 pub use recommender::{Errors, Recommender, RecommenderConfig};
