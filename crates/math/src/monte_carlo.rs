@@ -28,7 +28,6 @@ pub struct Averages<F> {
     episodes: u64,
 }
 
-// ANCHOR: mc.first-visit
 impl<F: Real> Averages<F> {
     /// No episode yet, over `states` states (or pairs).
     pub fn new(states: usize, visits: Visits) -> Self {
@@ -40,7 +39,10 @@ impl<F: Real> Averages<F> {
             episodes: 0,
         }
     }
+}
 
+// ANCHOR: mc.first-visit
+impl<F: Real> Averages<F> {
     /// Adds one episode: `return_[t]` is the return from step `t`, which was taken in `state[t]`. Allocates nothing.
     ///
     /// Shapes: `state` and `return_` `[T]`.
