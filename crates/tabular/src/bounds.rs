@@ -149,13 +149,16 @@ impl Bounder {
         // The last backup is no longer subject to the errors of earlier ones; without a discount its action values are.
         let factor = if self.gamma == 1.0 { self.horizon } else { self.horizon - 1.0 };
         let slack = self.rounding(errors.scale) * self.horizon;
-        self.reachable(slack)?;
-        if self.ends || self.gamma == 1.0 {
-            let error = factor * errors.residual();
-            return Ok(Bound { shift: 0.0, error: error + slack });
+        let (shift, error) = if self.ends || self.gamma == 1.0 {
+            (0.0, factor * errors.residual())
+        } else {
+            (factor * 0.5 * (errors.low + errors.high), factor * 0.5 * (errors.high - errors.low))
+        };
+        // Values that are still on their way may be far larger than where they go: only once little else is left does the slack tell.
+        if error <= slack || !errors.scale.is_finite() {
+            self.reachable(slack)?;
         }
-        let shift = factor * 0.5 * (errors.low + errors.high);
-        Ok(Bound { shift, error: factor * 0.5 * (errors.high - errors.low) + slack })
+        Ok(Bound { shift, error: error + slack })
     }
 }
 
