@@ -48,7 +48,9 @@ pub use evaluation::{Evaluation, evaluate, evaluate_direct, evaluate_stochastic}
 pub use finite_horizon::{FiniteHorizon, finite_horizon};
 pub use gauss_seidel::gauss_seidel;
 pub use options::{Options, SolveError};
-pub use policy_iteration::{inexact_policy_iteration, modified_policy_iteration, policy_iteration, solve};
+pub use policy_iteration::{
+    inexact_policy_iteration, modified_policy_iteration, news_travel_far, policy_iteration, solve,
+};
 pub use prioritized::prioritized_sweeping;
 pub use rtdp::{rtdp, trial};
 pub use soft::{SoftSolution, soft_policy_iteration, soft_value_iteration};

@@ -155,13 +155,19 @@ fn improve<P: Real>(
     unreachable!("iterations run out before numbers do")
 }
 
-/// The solver to take when there is no reason for another: [`inexact_policy_iteration`] where episodes end or the discount is above
-/// 0.999, where news travel far; [`modified_policy_iteration`] otherwise.
+/// Whether a reward matters many steps before it comes: episodes end, so that values are no mean over a mixing chain, or the discount
+/// is above 0.999. Evaluation by sweeps is slow there.
+pub fn news_travel_far<P: Real>(mdp: &Mdp<P>, gamma: f64) -> bool {
+    mdp.ends() || gamma > 0.999
+}
+
+/// The solver to take when there is no reason for another: [`inexact_policy_iteration`] where [`news_travel_far`], and
+/// [`modified_policy_iteration`] elsewhere.
 ///
 /// # Errors
 /// As [`value_iteration`](crate::value_iteration).
 pub fn solve<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solution, SolveError> {
-    if mdp.ends() || options.gamma > 0.999 {
+    if news_travel_far(mdp, options.gamma) {
         inexact_policy_iteration(mdp, options)
     } else {
         modified_policy_iteration(mdp, options)

@@ -185,7 +185,7 @@ pub struct SolveArgs {
           value_hint = ValueHint::AnyPath)]
     pub source: String,
     /// How
-    #[arg(long, value_name = "NAME", default_value = "mpi")]
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     pub method: Method,
     /// The discount, from 0 to 1; 1 only if every policy ends the episode, or with --method finite [default: 0.99, or 1
     /// with --method finite]
@@ -219,6 +219,8 @@ pub struct SolveArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Method {
+    /// ipi where episodes end or the discount is above 0.999, mpi elsewhere
+    Auto,
     /// Value iteration, all states at once
     Vi,
     /// Value iteration in place (Gauss-Seidel)

@@ -81,11 +81,11 @@ pub fn run(args: SolveArgs) -> Result<(), Failure> {
     }
     let gamma = args.gamma.unwrap_or(if args.method == Method::Finite { 1.0 } else { 0.99 });
     let options = Options { threads, tol: args.tol.unwrap_or(1e-6), ..Options::new(gamma) };
-    let answer = match &source.mdp {
+    let (method, answer) = match &source.mdp {
         AnyMdp::F32(mdp) => solve(mdp, &source, &args, &options)?,
         AnyMdp::F64(mdp) => solve(mdp, &source, &args, &options)?,
     };
-    let report = Report { source: &source, method: args.method, gamma, answer: &answer };
+    let report = Report { source: &source, method, gamma, answer: &answer };
     match &out {
         Some(Out::Json(path)) => write_file(path, |out| report.json(out))?,
         Some(Out::Svg(path)) => write_file(path, |out| out.write_all(report.svg().as_bytes()))?,
@@ -204,7 +204,12 @@ fn solve<P: Real>(
     source: &Source,
     args: &SolveArgs,
     options: &Options,
-) -> Result<Answer, Failure> {
+) -> Result<(Method, Answer), Failure> {
+    let method = match args.method {
+        Method::Auto if tabular::news_travel_far(mdp, options.gamma) => Method::Ipi,
+        Method::Auto => Method::Mpi,
+        method => method,
+    };
     let begun = Instant::now();
     let plain = |solution: Result<Solution, SolveError>| {
         solution.map(|s| {
@@ -222,11 +227,11 @@ fn solve<P: Real>(
             }
         })
     };
-    let answer = match args.method {
+    let answer = match method {
         Method::Vi => plain(tabular::value_iteration(mdp, options)),
         Method::Gs => plain(tabular::gauss_seidel(mdp, options)),
         Method::Pi => plain(tabular::policy_iteration(mdp, options)),
-        Method::Mpi => plain(tabular::modified_policy_iteration(mdp, options)),
+        Method::Auto | Method::Mpi => plain(tabular::modified_policy_iteration(mdp, options)),
         Method::Ipi => plain(tabular::inexact_policy_iteration(mdp, options)),
         Method::Ps => plain(tabular::prioritized_sweeping(mdp, options)),
         Method::Rtdp => {
@@ -263,7 +268,7 @@ fn solve<P: Real>(
             })
         }
     };
-    answer.map_err(|error| match error {
+    answer.map(|answer| (method, answer)).map_err(|error| match error {
         SolveError::MaxIterations { .. } => Failure::Run(error.to_string()),
         _ => Failure::Input(error.to_string()),
     })
@@ -299,6 +304,7 @@ fn entropy(probs: &[f64]) -> f64 {
 
 fn name(method: Method) -> (&'static str, &'static str) {
     match method {
+        Method::Auto => ("auto", "whichever suits"),
         Method::Vi => ("vi", "value iteration"),
         Method::Gs => ("gs", "Gauss-Seidel value iteration"),
         Method::Pi => ("pi", "policy iteration"),

@@ -24,7 +24,7 @@ fn values(document: &Value) -> Vec<f64> {
 
 #[test]
 fn every_method_finds_the_values_of_the_lake() {
-    for method in ["vi", "gs", "pi", "mpi", "ipi", "ps", "rtdp"] {
+    for method in ["auto", "vi", "gs", "pi", "mpi", "ipi", "ps", "rtdp"] {
         let done =
             solve(&["FrozenLake-v1", "--method", method, "--gamma", "0.99", "--tol", "1e-9", "--json"])
                 .success();
@@ -242,7 +242,7 @@ fn bad_values_name_field_value_and_what_is_allowed() {
         (&["--method", "soft", "--temperature", "0"], &["temperature = 0: must be", "above 0"]),
         (&["--method", "soft", "--temperature", "-2"], &["temperature = -2: must be", "above 0"]),
         (&["--method", "soft", "--temperature", "inf"], &["temperature = inf: must be"]),
-        (&["--method", "vii"], &["vii", "--method", "vi, gs, pi, mpi, ipi, ps, rtdp, soft, finite"]),
+        (&["--method", "vii"], &["vii", "--method", "auto, vi, gs, pi, mpi, ipi, ps, rtdp, soft, finite"]),
         (&["--threads", "0"], &["--threads", "1..=1024"]),
         (&["--out", "values.png"], &["--out values.png: must end in .json or .svg"]),
         (&["--export", "lake.svg"], &["--export lake.svg: must end in .json or .npz"]),
