@@ -224,7 +224,7 @@ fn error_bound<P: Real>(case: &Sparse, solve: Solve<P>) -> Measured {
     // that sum to 1 again.
     let meant = if size_of::<P>() == 8 { lists(&case.rows) } else { rescaled(&case.rows, &own) };
     within(&mut worst, &solution.value, &meant.optimal_value(case.gamma), solution.error_bound, case.gamma);
-    consistent(&mut worst, &own, &mdp, &solution, case.gamma)?;
+    consistent(&mut worst, &own, &mdp, &solution, &best, case.gamma)?;
     worst.done()
 }
 
@@ -233,9 +233,10 @@ fn consistent<P: Real>(
     own: &Lists,
     mdp: &Mdp<P>,
     solution: &Solution,
+    best: &[f64],
     gamma: f64,
 ) -> Result<(), String> {
-    let slack = slack(gamma, sup(&solution.value));
+    let slack = slack(gamma, sup(best));
     for s in 0..mdp.num_states() {
         let q = &solution.q[mdp.pairs(s)];
         let largest = q.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -246,9 +247,9 @@ fn consistent<P: Real>(
         require(solution.value[s] == largest, || {
             format!("{} is not the largest of {q:?}", solution.value[s])
         })?;
-        // The action values look ahead to values that are within the bound, as those returned are.
+        // The bound is one on every action value, not only on the largest.
         for (a, q) in q.iter().enumerate() {
-            let off = (q - own.q(s, a, gamma, &solution.value)).abs() - 2.0 * gamma * solution.error_bound;
+            let off = (q - own.q(s, a, gamma, best)).abs() - solution.error_bound;
             worst.add(if off <= 0.0 { 0.0 } else { off / slack });
         }
     }

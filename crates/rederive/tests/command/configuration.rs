@@ -55,6 +55,12 @@ fn every_preset_fits_every_environment() {
     let dir = tempdir().unwrap();
     for env in rederive::env::IDS {
         for algo in rederive::algorithms::ALGORITHMS {
+            // Tables want observations that can be counted: not every algorithm takes every environment.
+            let made = rederive::env::make_vec(env.id, 1).unwrap();
+            if algo.make(&toml::Table::new(), made.as_ref(), 1).is_err_and(|error| error.field == "env") {
+                assert_ne!(algo.name, "ppo");
+                continue;
+            }
             for (preset, _) in algo.presets {
                 let document = printed(dir.path(), &["train", algo.name, env.id, "--preset", preset]);
                 assert_eq!(document["env"], env.id);

@@ -47,7 +47,9 @@ fn every_method_finds_the_values_of_the_lake() {
             ]
         );
         assert_eq!((&document["states"], &document["actions"]), (&json!(16), &json!(4)));
-        assert_eq!((&document["method"], &document["gamma"]), (&json!(method), &json!(0.99)));
+        // Episodes end on the lake: evaluation by GMRES suits.
+        let taken = if method == "auto" { "ipi" } else { method };
+        assert_eq!((&document["method"], &document["gamma"]), (&json!(taken), &json!(0.99)));
         let start = values(&document)[0];
         assert!((start - 0.542_025_93).abs() < 1e-8, "{method}: {start}");
         assert!(document["error_bound"].as_f64().unwrap() <= 1e-9, "{method}");
@@ -111,7 +113,7 @@ fn a_finite_horizon_has_a_policy_for_every_decision() {
 fn a_board_shows_values_and_arrows_with_or_without_colours() {
     let text = solve(&["GridWorld", "--gamma", "0.9"]).success().out;
     for part in [
-        "GridWorld: 13 states, 4 actions, gamma 0.9\nmodified policy iteration: ",
+        "GridWorld: 13 states, 4 actions, gamma 0.9\ninexact policy iteration: ",
         "error at most ",
         "   0.645 →    0.744 →    0.848 → +  1.000",
         "S  0.491 ↑    0.431 ←    0.475 ↑    0.277 ←\n",
