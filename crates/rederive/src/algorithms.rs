@@ -54,7 +54,7 @@ pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::with_table(
         "double-q-learning",
         "Q-learning with two tables, which does not take luck for value",
-        &[("tuned", include_str!("../presets/q-learning/tuned.toml"))],
+        &[("tuned", include_str!("../presets/double-q-learning/tuned.toml"))],
         |config, env, seed| table(Method::DoubleQLearning, config, env, seed),
     ),
     Algorithm::with_table(

@@ -453,8 +453,12 @@ fn env_names() -> Vec<&'static str> {
 }
 
 fn preset_names() -> Vec<&'static str> {
-    let mut names: Vec<_> = ALGORITHMS.iter().flat_map(|a| a.presets.iter().map(|(name, _)| *name)).collect();
-    names.dedup();
+    let mut names = Vec::new();
+    for (name, _) in ALGORITHMS.iter().flat_map(|a| a.presets) {
+        if !names.contains(name) {
+            names.push(*name);
+        }
+    }
     names
 }
 

@@ -349,6 +349,10 @@ impl Report<'_> {
             ("error_bound", json!(error_bound)),
             ("wall_seconds", json!(seconds)),
         ]);
+        if let Some(start) = &self.source.start {
+            let mean = start.iter().zip(value).map(|(p, v)| p * v).sum::<f64>();
+            fields.push(("start_value", json!(mean)));
+        }
         writeln!(out, "{{")?;
         for (field, value) in fields {
             writeln!(out, "  \"{field}\": {value},")?;

@@ -40,6 +40,7 @@ fn every_method_finds_the_values_of_the_lake() {
                 "policy",
                 "residual",
                 "source",
+                "start_value",
                 "states",
                 "sweeps",
                 "v",
@@ -52,6 +53,7 @@ fn every_method_finds_the_values_of_the_lake() {
         assert_eq!((&document["method"], &document["gamma"]), (&json!(taken), &json!(0.99)));
         let start = values(&document)[0];
         assert!((start - 0.542_025_93).abs() < 1e-8, "{method}: {start}");
+        assert_eq!(document["start_value"].as_f64(), Some(start));
         assert!(document["error_bound"].as_f64().unwrap() <= 1e-9, "{method}");
         assert_eq!(document["policy"][14], 1, "{method}: down, beside the goal");
     }
