@@ -20,8 +20,12 @@ def run(args):
         model.mdp(discount=job.DP_GAMMA, rewards=rewards, tranMatProbs=probs,
                   tranMatColumns=columns)
 
+        # Without it, a solver that is called again starts from its own solution.
+        start = [0.0] * states
+
         def call():
-            model.solve(algorithm="mpi", tolerance=job.DP_TOL, parallel=False, verbose=False)
+            model.solve(algorithm="mpi", tolerance=job.DP_TOL, parallel=False, verbose=False,
+                        initValueVector=start)
             return np.array(model.getValueVector()), None
 
         return call

@@ -120,8 +120,16 @@ fn improve<P: Real>(
     let problem = Problem::new(mdp, options)?;
     let states = mdp.num_states();
     let mut v = vec![problem.pessimistic(); states];
-    let mut new = v.clone();
     let mut policy = vec![0; states];
+    if !mdp.ends() {
+        // Backing up a constant takes no transitions: the first improvement is for nothing.
+        for s in 0..states {
+            let (reward, action) = greedy(&mdp.reward()[mdp.pairs(s)]);
+            v[s] = options.gamma.mul_add(v[s], reward);
+            policy[s] = action;
+        }
+    }
+    let mut new = v.clone();
     let mut before = policy.clone();
     let mut chosen = Chosen::new();
     let mut sweeps = 0.0;
