@@ -40,6 +40,13 @@ CONTROLS = {
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 19: 2.093}
 
 
+def build():
+    """The command, compiled."""
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rederive"], cwd=ROOT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return str(target / "release" / "rederive")
+
+
 def rederive(binary, *args):
     run = subprocess.run([binary, *args, "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if run.returncode != 0:
@@ -54,12 +61,12 @@ def interval(values):
     return statistics.fmean(values), half
 
 
-def train_and_evaluate(binary, env, folder, seeds, *settings):
-    """Trains `seeds` agents and returns the summaries and each one's mean return over 100 episodes."""
+def train_and_evaluate(binary, env, folder, seeds, *settings, algo="ppo", episodes=100):
+    """Trains `seeds` agents and returns the summaries and each one's mean return over so many episodes."""
     shutil.rmtree(folder, ignore_errors=True)
-    runs = rederive(binary, "train", "ppo", env, "--seeds", str(seeds), "--out", str(folder), *settings)
+    runs = rederive(binary, "train", algo, env, "--seeds", str(seeds), "--out", str(folder), *settings)
     scores = [
-        rederive(binary, "eval", run["run_dir"], "--episodes", "100", "--seed", str(1000 + run["seed"]))["return_mean"]
+        rederive(binary, "eval", run["run_dir"], "--episodes", str(episodes), "--seed", str(1000 + run["seed"]))["return_mean"]
         for run in runs
     ]
     return runs, scores
@@ -95,9 +102,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "book" / "measured")
     args = parser.parse_args()
 
-    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rederive"], cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binary = str(target / "release" / "rederive")
+    binary = build()
     runs_folder = ROOT / "runs" / "returns"
     args.out.mkdir(parents=True, exist_ok=True)
 

@@ -61,6 +61,53 @@ pub fn step<F: Real>(weights: &mut [F], features: &[F], delta: F, alpha: F) {
 }
 // ANCHOR_END: fa.linear-q
 
+/// The values of all actions in features that are 0 or 1: `Q_w(s, a) = sum of w_ia over the active i`.
+///
+/// ID `fa.linear-q` for binary features, of which only the active ones are looked at.
+///
+/// Shapes: `active` the numbers of the features that are 1; `weights` `[D, A]` row by row; `out` `[A]`.
+///
+/// # Panics
+/// If a feature has no weights.
+///
+/// Source: R. S. Sutton, A. G. Barto (2018), Reinforcement Learning, section 9.5.
+#[inline]
+pub fn binary_values<F: Real>(active: &[u32], weights: &[F], out: &mut [F]) {
+    let actions = out.len();
+    out.fill(F::zero());
+    for &feature in active {
+        for (out, &w) in out.iter_mut().zip(&weights[feature as usize * actions..][..actions]) {
+            *out += w;
+        }
+    }
+}
+
+/// One step of such a learner: `w_ia += alpha delta` for the active `i` and the action `a` that was taken.
+///
+/// ID `fa.linear-q` for binary features. The value of the action moves by `alpha delta` times the number of active features.
+///
+/// Shapes: as in [`binary_values`].
+///
+/// # Panics
+/// If a feature or the action has no weight.
+///
+/// Source: R. S. Sutton, A. G. Barto (2018), Reinforcement Learning, section 9.5.
+#[inline]
+pub fn binary_step<F: Real>(
+    weights: &mut [F],
+    active: &[u32],
+    action: usize,
+    actions: usize,
+    delta: F,
+    alpha: F,
+) {
+    assert!(action < actions, "action {action} of {actions}");
+    let size = alpha * delta;
+    for &feature in active {
+        weights[feature as usize * actions + action] += size;
+    }
+}
+
 /// An action value that is linear in the products of two sets of features: of a user and of a film, say.
 ///
 /// ID `fa.feature-product`: `Q_W(u, m) = u . W m`.
@@ -440,6 +487,20 @@ mod tests {
         let mut w = [1.0, 1.0];
         step(&mut w, &[0.0, 3.0], 2.0, 0.5);
         assert_eq!(w, [1.0, 4.0]);
+    }
+
+    #[test]
+    fn active_features_are_those_of_a_dense_vector() {
+        let mut weights: Vec<f64> = (0..10).map(f64::from).collect();
+        let mut values = [f64::NAN; 2];
+        binary_values(&[1, 4], &weights, &mut values);
+        let dense = [0.0, 1.0, 0.0, 0.0, 1.0];
+        for a in 0..2 {
+            let column: Vec<f64> = weights.iter().skip(a).step_by(2).copied().collect();
+            assert_eq!(values[a], value(&dense, &column));
+        }
+        binary_step(&mut weights, &[1, 4], 1, 2, 3.0, 0.5);
+        assert_eq!(weights, [0.0, 1.0, 2.0, 4.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.5]);
     }
 
     #[test]

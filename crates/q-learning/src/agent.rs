@@ -1,5 +1,5 @@
 use crate::behaviour::{Behaviour, EpsilonGreedy, Policy};
-use crate::config::{Config, EpsilonSchedule, Exploration, Method};
+use crate::config::{Config, Exploration, Method};
 use crate::many_steps::{self, Memory, Reach, Room};
 use crate::one_step::{self, Double, Expected, Iteration, Rule, Sarsa, Totals, Watkins};
 use crate::states::Layout;
@@ -7,7 +7,7 @@ use crate::tables::Tables;
 use crate::world::{Called, Draw, Lane, Model, NONE, Tabulated, Transitions, World};
 use ndarray::{ArrayView2, aview1};
 use rederive_env::{Place, VecEnv};
-use rederive_math::{exploration, td};
+use rederive_math::td;
 use rederive_train::{ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report};
 
 /// What [`QLearning`] reports after each iteration.
@@ -116,13 +116,10 @@ impl QLearning {
     /// The share of random actions after `progress` of the run and `episodes` episodes.
     fn epsilon(&self, progress: f64, episodes: u64) -> f64 {
         let Config { epsilon, epsilon_final, epsilon_decay, .. } = self.config;
-        match (self.config.exploration, self.config.epsilon_schedule) {
-            (Exploration::Softmax | Exploration::Ucb, _) => 0.0,
-            (_, EpsilonSchedule::Constant) => epsilon,
-            (_, EpsilonSchedule::Linear) => epsilon + (epsilon_final - epsilon) * progress,
-            (_, EpsilonSchedule::Geometric) => {
-                let decayed = exploration::geometric_decay(epsilon, epsilon_decay, episodes);
-                decayed.max(epsilon_final.min(epsilon))
+        match self.config.exploration {
+            Exploration::Softmax | Exploration::Ucb => 0.0,
+            Exploration::EpsilonGreedy => {
+                self.config.epsilon_schedule.at(epsilon, epsilon_final, epsilon_decay, progress, episodes)
             }
         }
     }

@@ -1,3 +1,4 @@
+use rederive_math::exploration;
 use rederive_train::ConfigError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -141,6 +142,19 @@ pub enum EpsilonSchedule {
     Geometric,
 }
 
+impl EpsilonSchedule {
+    /// Epsilon after `progress` of the run and `episodes` episodes.
+    pub(crate) fn at(self, epsilon: f64, last: f64, decay: f64, progress: f64, episodes: u64) -> f64 {
+        match self {
+            EpsilonSchedule::Constant => epsilon,
+            EpsilonSchedule::Linear => epsilon + (last - epsilon) * progress,
+            EpsilonSchedule::Geometric => {
+                exploration::geometric_decay(epsilon, decay, episodes).max(last.min(epsilon))
+            }
+        }
+    }
+}
+
 /// What a further visit does to the eligibility of a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -234,6 +248,110 @@ impl Config {
         count("n_step", self.n_step, 4096)?;
         share("trace_decay", self.trace_decay)?;
         count("max_segment", self.max_segment, 1 << 24)
+    }
+}
+
+/// What [`LinearQ`](crate::LinearQ) learns its values towards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The best next value (`qlearn.terminal`).
+    QLearning,
+    /// The value of the action that is taken next: on-policy, and so without the danger of diverging.
+    #[default]
+    Sarsa,
+}
+
+/// The hyper-parameters of learning with linear features.
+///
+/// | Name | Default | Range | Meaning |
+/// |---|---|---|---|
+/// | `num_envs` | 1 | 1..=65536 | environments stepped together, N; they share the weights |
+/// | `num_steps` | 1000 | 1..=1048576 | steps per environment and iteration |
+/// | `target` | `"sarsa"` | q-learning, sarsa | what values are learnt towards |
+/// | `gamma` | 0.99 | \[0, 1\] | discount |
+/// | `alpha` | 0.1 | (0, 1\] | step size of a value: that of a weight, times the number of active features |
+/// | `init` | 0 | finite | where all values begin |
+/// | `epsilon` | 0.1 | \[0, 1\] | the share of random actions |
+/// | `epsilon_schedule` | `"constant"` | constant, linear, geometric | over the run, or by `epsilon_decay` per episode |
+/// | `epsilon_final` | 0.01 | \[0, 1\] | where a schedule ends |
+/// | `epsilon_decay` | 0.999 | \[0, 1\] | geometric: the factor per episode |
+/// | `tilings` | 8 | 1..=1024 | boxes: grids, each shifted by a part of a tile |
+/// | `tiles` | 8 | 1..=4096 | boxes: tiles per dimension between `low` and `high` |
+/// | `low` | `[]` | finite | boxes: where tiles begin, one number per dimension; empty for the environment's bounds |
+/// | `high` | `[]` | above `low` | boxes: where they end; what lies outside counts as the nearest place inside |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinearConfig {
+    /// Environments stepped together, N.
+    pub num_envs: usize,
+    /// Steps per environment and iteration.
+    pub num_steps: usize,
+    /// What values are learnt towards.
+    pub target: Target,
+    /// Discount.
+    pub gamma: f64,
+    /// Step size of a value.
+    #[doc(alias = "learning_rate")]
+    #[doc(alias = "lr")]
+    pub alpha: f64,
+    /// Where all values begin.
+    pub init: f64,
+    /// The share of random actions.
+    pub epsilon: f64,
+    /// How that changes.
+    pub epsilon_schedule: EpsilonSchedule,
+    /// Where a schedule ends.
+    pub epsilon_final: f64,
+    /// The factor per episode of the geometric schedule.
+    pub epsilon_decay: f64,
+    /// Shifted grids over a box.
+    pub tilings: usize,
+    /// Tiles per dimension.
+    pub tiles: usize,
+    /// Where tiles begin.
+    pub low: Vec<f64>,
+    /// Where they end.
+    pub high: Vec<f64>,
+}
+
+impl Default for LinearConfig {
+    fn default() -> Self {
+        LinearConfig {
+            num_envs: 1,
+            num_steps: 1000,
+            target: Target::Sarsa,
+            gamma: 0.99,
+            alpha: 0.1,
+            init: 0.0,
+            epsilon: 0.1,
+            epsilon_schedule: EpsilonSchedule::Constant,
+            epsilon_final: 0.01,
+            epsilon_decay: 0.999,
+            tilings: 8,
+            tiles: 8,
+            low: Vec::new(),
+            high: Vec::new(),
+        }
+    }
+}
+
+impl LinearConfig {
+    /// Checks every field against its range; bounds are checked against the environment.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        count("num_envs", self.num_envs, 1 << 16)?;
+        count("num_steps", self.num_steps, 1 << 20)?;
+        share("gamma", self.gamma)?;
+        step_size("alpha", self.alpha)?;
+        number("init", self.init, (self.init as f32).is_finite(), "finite in 32 bits")?;
+        share("epsilon", self.epsilon)?;
+        share("epsilon_final", self.epsilon_final)?;
+        share("epsilon_decay", self.epsilon_decay)?;
+        count("tilings", self.tilings, 1024)?;
+        count("tiles", self.tiles, 4096)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The algorithms that the command line knows: one row each in [`ALGORITHMS`].
 
 use rederive_env::{Space, VecEnv};
-use rederive_q_learning::{Method, QLearning};
+use rederive_q_learning::{LinearQ, Method, QLearning};
 use rederive_train::{ConfigError, Learner};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
@@ -86,6 +86,14 @@ pub const ALGORITHMS: &[Algorithm] = &[
         "Monte Carlo control with a table: learns from the returns of whole episodes",
         &[("tuned", include_str!("../presets/monte-carlo/tuned.toml"))],
         |config, env, seed| table(Method::MonteCarlo, config, env, seed),
+    ),
+    Algorithm::new::<rederive_q_learning::LinearConfig>(
+        "linear-q",
+        "SARSA or Q-learning with values linear in tiles, or in one-hot features",
+        "discrete",
+        |action| matches!(action, Space::Discrete { .. }),
+        &[("tuned", include_str!("../presets/linear-q/tuned.toml"))],
+        |config, env, seed| Ok(Box::new(LinearQ::new(read(config)?, env, seed)?)),
     ),
 ];
 
