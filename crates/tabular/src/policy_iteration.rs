@@ -21,6 +21,9 @@ const MAX_SWEEPS: u64 = 500;
 /// How many products a Krylov evaluation may spend.
 const MAX_PRODUCTS: u64 = 2_000;
 
+/// How many of them an inexact evaluation may: what it can't settle by then, improvements do.
+const FEW_PRODUCTS: u64 = 60;
+
 /// The action of largest value, but the incumbent if that one is as good within `margin`.
 ///
 /// Without it two actions of equal value can take turns for ever, each time better than the other by a rounding error.
@@ -46,7 +49,7 @@ pub fn policy_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solu
             *v = eliminate(round.chosen.rows(), options.gamma);
             return v.len() as f64;
         }
-        krylov(problem, round.chosen, v, 0.02 * problem.target())
+        krylov(problem, round.chosen, v, 0.02 * problem.target(), MAX_PRODUCTS)
     })
 }
 
@@ -92,15 +95,27 @@ pub fn inexact_policy_iteration<P: Real>(mdp: &Mdp<P>, options: &Options) -> Res
     improve(mdp, options, |problem, round, v, _| {
         // Measured against the largest error, not the mean: while the news of a reward spreads, few states have an error, and exact values
         // of policies that have not heard of it are of no use.
-        krylov(problem, round.chosen, v, (0.01 * round.errors.residual()).max(0.05 * problem.target()))
+        krylov(
+            problem,
+            round.chosen,
+            v,
+            (0.01 * round.errors.residual()).max(0.05 * problem.target()),
+            FEW_PRODUCTS,
+        )
     })
 }
 
 /// Brings `v` closer to the value of the chosen rows: until the error is `enough` (root mean square: that is what
 /// GMRES measures, and the largest entry is some times that). Returns how many sweeps over the rows that took.
-fn krylov<P: Real>(problem: &Problem<'_, P>, chosen: &Chosen<P>, v: &mut [f64], enough: f64) -> f64 {
+fn krylov<P: Real>(
+    problem: &Problem<'_, P>,
+    chosen: &Chosen<P>,
+    v: &mut [f64],
+    enough: f64,
+    most: u64,
+) -> f64 {
     let rows = chosen.rows();
-    gmres(rows, problem.options.gamma, rows.reward, v, enough, MAX_PRODUCTS, &problem.workers) as f64
+    gmres(rows, problem.options.gamma, rows.reward, v, enough, most, &problem.workers) as f64
 }
 
 /// What an evaluation is told: the rows to evaluate, the Bellman errors before, and the share of them that may be left.
