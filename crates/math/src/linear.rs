@@ -495,9 +495,9 @@ mod tests {
         let mut values = [f64::NAN; 2];
         binary_values(&[1, 4], &weights, &mut values);
         let dense = [0.0, 1.0, 0.0, 0.0, 1.0];
-        for a in 0..2 {
+        for (a, got) in values.into_iter().enumerate() {
             let column: Vec<f64> = weights.iter().skip(a).step_by(2).copied().collect();
-            assert_eq!(values[a], value(&dense, &column));
+            assert_eq!(got, value(&dense, &column));
         }
         binary_step(&mut weights, &[1, 4], 1, 2, 3.0, 0.5);
         assert_eq!(weights, [0.0, 1.0, 2.0, 4.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.5]);
