@@ -196,3 +196,18 @@ pub fn solve<P: Real>(mdp: &Mdp<P>, options: &Options) -> Result<Solution, Solve
         modified_policy_iteration(mdp, options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::keep;
+
+    #[test]
+    fn ties_keep_the_incumbent() {
+        let (a, b) = (1.0, 1.0 + f64::EPSILON);
+        // Whichever of two equal actions looks better by rounding, neither replaces the other.
+        assert_eq!((keep(&[a, b], 0, 1e-12).1, keep(&[b, a], 1, 1e-12).1), (0, 1));
+        // One that is better by more does, and the value is always that of the best.
+        assert_eq!(keep(&[1.0, 2.0, 2.0], 0, 1e-12), (2.0, 1));
+        assert_eq!(keep(&[a, b], 0, 1e-12).0, b);
+    }
+}
