@@ -27,7 +27,9 @@ impl Given {
                 let set = |_| Array2::from_shape_simple_fn((num_envs, 1), || rng.uniform(low, high) as f32);
                 Given::Continuous((0..SETS).map(set).collect())
             }
-            Space::MultiDiscrete { .. } => unreachable!("no environment has such actions"),
+            Space::MultiDiscrete { .. } | Space::Image { .. } => {
+                unreachable!("no environment has such actions")
+            }
         }
     }
 

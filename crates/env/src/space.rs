@@ -23,6 +23,11 @@ pub enum Space {
         /// Upper bounds.
         high: Vec<f32>,
     },
+    /// An image: `[height, width, channels]` numbers in [0, 1], channels innermost.
+    Image {
+        /// Height, width and channels.
+        shape: [usize; 3],
+    },
 }
 
 impl Space {
@@ -32,6 +37,7 @@ impl Space {
             Space::Discrete { .. } => 1,
             Space::MultiDiscrete { n } => n.len(),
             Space::Box { low, .. } => low.len(),
+            Space::Image { shape } => shape.iter().product(),
         }
     }
 
@@ -40,12 +46,13 @@ impl Space {
         self.len() == 0
     }
 
-    /// How many features a network reads: one-hot for discrete components, the vector itself for a box.
+    /// How many features a network reads: one-hot for discrete components, the numbers themselves for a box or an image.
     pub fn features(&self) -> usize {
         match self {
             Space::Discrete { n } => *n,
             Space::MultiDiscrete { n } => n.iter().sum(),
             Space::Box { low, .. } => low.len(),
+            Space::Image { shape } => shape.iter().product(),
         }
     }
 
@@ -54,7 +61,7 @@ impl Space {
         assert_eq!(element.len(), self.len(), "element against the space's length");
         assert_eq!(features.len(), self.features(), "features against the space's features");
         match self {
-            Space::Box { .. } => features.copy_from_slice(element),
+            Space::Box { .. } | Space::Image { .. } => features.copy_from_slice(element),
             Space::Discrete { .. } => {
                 features.fill(0.0);
                 features[element[0] as usize] = 1.0;

@@ -39,7 +39,9 @@ impl Policy {
                 rows.for_each(|(a, rng)| *a = rng.uniform(low, high) as f32);
                 Actions::Continuous(&self.continuous)
             }
-            Space::MultiDiscrete { .. } => unreachable!("no environment has such actions"),
+            Space::MultiDiscrete { .. } | Space::Image { .. } => {
+                unreachable!("no environment has such actions")
+            }
         }
     }
 }

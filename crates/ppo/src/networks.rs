@@ -45,10 +45,10 @@ impl Networks {
                 let correlation = config.noise_correlation as f32;
                 (low.len(), low.len(), Head::Gaussian { correlation, noise, streams })
             }
-            Space::MultiDiscrete { n } => {
+            Space::MultiDiscrete { .. } | Space::Image { .. } => {
                 return Err(ConfigError::new(
                     "env",
-                    format_args!("{n:?} actions"),
+                    format_args!("{action:?} actions"),
                     "one with Discrete or Box actions",
                 ));
             }

@@ -46,6 +46,11 @@ impl Features {
             Space::Discrete { n } => Features::OneHot(vec![*n]),
             Space::MultiDiscrete { n } => Features::OneHot(n.clone()),
             Space::Box { low, high } => Features::Tiles(Tiles::new(low, high, config)?),
+            Space::Image { .. } => {
+                let allowed =
+                    "an environment whose observations are not images for linear-q; dqn takes those";
+                return Err(ConfigError::new("env", env.id(), allowed));
+            }
         };
         let weights = features.len().and_then(|n| n.checked_mul(actions));
         if weights.is_none_or(|n| n > MAX_WEIGHTS) {

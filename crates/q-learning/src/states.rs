@@ -40,7 +40,7 @@ impl Layout {
         let sizes = match env.observation_space() {
             Space::Discrete { n } => vec![*n],
             Space::MultiDiscrete { n } => n.clone(),
-            Space::Box { .. } => return Err(unfit("observations")),
+            Space::Box { .. } | Space::Image { .. } => return Err(unfit("observations")),
         };
         let Space::Discrete { n: actions } = *env.action_space() else { return Err(unfit("actions")) };
         let entries = sizes.iter().try_fold(actions, |product, &n| product.checked_mul(n));

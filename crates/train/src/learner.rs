@@ -73,12 +73,14 @@ impl ActionBuffer {
     /// Room for `num_envs` actions of `space`.
     ///
     /// # Panics
-    /// If the space is `MultiDiscrete`, which no environment here has for actions.
+    /// If the space is `MultiDiscrete` or an image, which no environment here has for actions.
     pub fn new(space: &Space, num_envs: usize) -> Self {
         match space {
             Space::Discrete { .. } => ActionBuffer::Discrete(vec![0; num_envs]),
             Space::Box { low, .. } => ActionBuffer::Continuous(Array2::zeros((num_envs, low.len()))),
-            Space::MultiDiscrete { .. } => panic!("actions of a MultiDiscrete space are not supported"),
+            Space::MultiDiscrete { .. } | Space::Image { .. } => {
+                panic!("actions of {space:?} are not supported")
+            }
         }
     }
 

@@ -62,6 +62,9 @@ fn size(space: &Space, things: &str) -> String {
         }
         Space::Box { low, .. } if low.len() == 1 => "1 real".to_owned(),
         Space::Box { low, .. } => format!("{} reals", low.len()),
+        Space::Image { shape: [height, width, channels] } => {
+            format!("{height} x {width} x {channels} pixels")
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! Deep Q-networks: replay, targets, double, dueling, n-step.

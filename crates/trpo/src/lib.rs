@@ -1,0 +1,1 @@
+//! Natural policy gradient and trust-region policy optimisation.
