@@ -15,6 +15,7 @@ mod end;
 pub mod estimators;
 pub mod exploration;
 mod fast;
+pub mod fisher;
 pub mod gae;
 pub mod gaussian;
 pub mod linear;
