@@ -13,6 +13,8 @@ pub enum Activation {
     Tanh,
     /// `max(0, x)`, with derivative 0 at 0.
     Relu,
+    /// `ln(1 + e^x)`: a smooth ReLU, always positive.
+    Softplus,
     /// None.
     Identity,
 }
@@ -26,6 +28,7 @@ impl Activation {
                 None => x.iter_mut().for_each(|x| *x = x.tanh()),
             },
             Activation::Relu => relu(x),
+            Activation::Softplus => softplus(x),
             Activation::Identity => {}
         }
     }
@@ -40,6 +43,7 @@ impl Activation {
         match self {
             Activation::Tanh => tanh_chain(y, d),
             Activation::Relu => relu_chain(y, d),
+            Activation::Softplus => softplus_chain(y, d),
             Activation::Identity => {}
         }
     }
@@ -126,9 +130,41 @@ multiversion! {
     }
 }
 
+/// `max(x, 0) + ln(1 + e^-|x|)`: no power of e overflows, and nothing cancels.
+fn softplus<F: Real>(x: &mut [F]) {
+    for x in x {
+        *x = x.max(F::zero()) + (-x.abs()).exp().ln_1p();
+    }
+}
+
+/// With `y = ln(1 + e^x)` the derivative `1 / (1 + e^-x)` is `1 - e^-y`.
+fn softplus_chain<F: Real>(y: &[F], d: &mut [F]) {
+    for (d, &y) in d.iter_mut().zip(y) {
+        *d *= -(-y).exp_m1();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn softplus_and_its_derivative_from_end_to_end() {
+        for x in [-700.0, -40.0, -3.0, -0.1, 0.0, 0.1, 2.0, 40.0, 1e300f64] {
+            let mut y = [x];
+            Activation::Softplus.apply(&mut y);
+            let want = if x > 50.0 { x } else { (x.exp() + 1.0).ln() };
+            assert!((y[0] - want).abs() <= 1e-15 + 1e-14 * want, "{x}: {} against {want}", y[0]);
+            assert!(y[0] > 0.0 || x < -745.0);
+            let mut d = [2.0];
+            Activation::Softplus.chain(&y, &mut d);
+            let want = 2.0 / (1.0 + (-x).exp());
+            assert!((d[0] - want).abs() <= 1e-14 * want, "{x}: {} against {want}", d[0]);
+        }
+        let mut nan = [f64::NAN];
+        Activation::Softplus.apply(&mut nan);
+        assert!(nan[0].is_nan());
+    }
 
     #[test]
     fn tanh_is_accurate_odd_and_bounded() {
