@@ -137,6 +137,7 @@ pub(super) fn plain_forward(
                 match activation {
                     Activation::Tanh => z.tanh(),
                     Activation::Relu => z.max(0.0),
+                    Activation::Softplus => z.exp().ln_1p(),
                     Activation::Identity => z,
                 }
             })
