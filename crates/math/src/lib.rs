@@ -23,6 +23,7 @@ pub mod maxent;
 pub mod mdp;
 pub mod monte_carlo;
 pub mod normalise;
+pub mod policy_gradient;
 pub mod preference;
 pub mod probability;
 mod real;
