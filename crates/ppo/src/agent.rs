@@ -1,13 +1,12 @@
 use crate::config::{Config, Objective};
 use crate::loss::{self, Batch, Gradients, Terms};
-use crate::networks::{Head, Networks};
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
-use rederive_env::{End, Stream, VecEnv};
-use rederive_math::{categorical, gae, gaussian, normalise, surrogate};
+use rederive_env::{Stream, VecEnv};
+use rederive_math::{gae, normalise, surrogate};
 use rederive_nn::{Optimizer, OptimizerConfig, clip_global_norm};
 use rederive_train::{
     ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches,
-    ObsNormalizer, Report, RewardNormalizer, Rollout, encode,
+    Networks, ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout,
 };
 
 /// What [`Ppo`] reports after each rollout.
@@ -63,7 +62,6 @@ pub struct Ppo {
     return_: Array2<f32>,
     grad: Vec<f32>,
     batch: MinibatchBuffers,
-    greedy_features: Array2<f32>,
 }
 
 /// One minibatch, gathered into contiguous arrays; sized once for the largest.
@@ -75,15 +73,9 @@ struct MinibatchBuffers {
     advantage: Vec<f32>,
     return_: Vec<f32>,
     old_value: Vec<f32>,
-    log_prob: Vec<f32>,
-    entropy: Vec<f32>,
     value: Vec<f32>,
-    actor_out: Array2<f32>,
-    d_actor_out: Array2<f32>,
-    d_log_prob: Vec<f32>,
-    d_entropy: Vec<f32>,
     d_value: Array2<f32>,
-    categorical: categorical::Evaluation<f32>,
+    policy: PolicyBatch,
 }
 
 /// Sums over the minibatches of one rollout.
@@ -109,13 +101,14 @@ impl Ppo {
             return Err(ConfigError::new("num_envs", config.num_envs, allowed));
         }
         let observation = env.observation_space();
-        let networks = Networks::new(&config, observation, env.action_space(), seed)?;
+        let (rows, action) = (config.num_envs * config.num_steps, env.action_space());
+        let batch = config.minibatch.min(rows);
+        let networks = Networks::new(&config.networks(), observation, action, config.num_envs, batch, seed)?;
         let mut collector = Collector::new(env, config.num_steps, config.gamma);
         collector.obs_normalizer = config.normalize_obs.then(|| ObsNormalizer::new(observation.features()));
         collector.reward_normalizer = config.normalize_reward.then(|| RewardNormalizer::new(config.num_envs));
-        let minibatches = Minibatches::new(config.num_envs * config.num_steps, config.minibatch);
-        let (rows, features, outputs) =
-            (minibatches.largest(), observation.features(), networks.actor_outputs());
+        let minibatches = Minibatches::new(rows, config.minibatch);
+        let rows = minibatches.largest();
         let shape = (config.num_steps, config.num_envs);
         Ok(Ppo {
             optimizer: Optimizer::new(OptimizerConfig::adam(config.adam_eps), networks.params().len()),
@@ -129,23 +122,16 @@ impl Ppo {
             return_: Array2::zeros(shape),
             grad: vec![0.0; networks.params().len()],
             batch: MinibatchBuffers {
-                features: Array2::zeros((rows, features)),
-                action: ActionBuffer::new(env.action_space(), rows),
+                features: Array2::zeros((rows, observation.features())),
+                action: ActionBuffer::new(action, rows),
                 old_log_prob: vec![0.0; rows],
                 advantage: vec![0.0; rows],
                 return_: vec![0.0; rows],
                 old_value: vec![0.0; rows],
-                log_prob: vec![0.0; rows],
-                entropy: vec![0.0; rows],
                 value: vec![0.0; rows],
-                actor_out: Array2::zeros((rows, outputs)),
-                d_actor_out: Array2::zeros((rows, outputs)),
-                d_log_prob: vec![0.0; rows],
-                d_entropy: vec![0.0; rows],
                 d_value: Array2::zeros((rows, 1)),
-                categorical: categorical::Evaluation::new(rows, outputs),
+                policy: networks.batch(rows),
             },
-            greedy_features: Array2::zeros((0, features)),
             networks,
             config,
         })
@@ -245,70 +231,27 @@ impl Ppo {
             normalise::advantages(&mut b.advantage[..n], ADVANTAGE_EPSILON);
         }
         let rows = b.features.slice(s![..n, ..]);
-        let mut actor_out = b.actor_out.slice_mut(s![..n, ..]);
-        self.networks.actor_forward(&rows, &mut actor_out);
+        self.networks.evaluate(&rows, &b.action, &mut b.policy);
         self.networks.critic_forward(&rows, &mut b.value[..n]);
-        let outputs = actor_out.as_slice().expect("contiguous");
-        match &b.action {
-            ActionBuffer::Discrete(action) => {
-                categorical::evaluate(outputs, &action[..n], &mut b.categorical);
-                b.log_prob[..n].copy_from_slice(&b.categorical.log_prob);
-                b.entropy[..n].copy_from_slice(&b.categorical.entropy);
-            }
-            ActionBuffer::Continuous(action) => {
-                let log_std = self.networks.log_std();
-                let action = &action.as_slice().expect("contiguous")[..outputs.len()];
-                gaussian::evaluate(outputs, log_std, action, &mut b.log_prob[..n]);
-                b.entropy[..n].fill(gaussian::entropy(log_std));
-            }
-        }
         let terms = loss::total(
             &Batch {
-                log_prob: &b.log_prob[..n],
+                log_prob: &b.policy.log_prob[..n],
                 old_log_prob: &b.old_log_prob[..n],
                 advantage: &b.advantage[..n],
-                entropy: &b.entropy[..n],
+                entropy: &b.policy.entropy[..n],
                 value: &b.value[..n],
                 old_value: &b.old_value[..n],
                 return_: &b.return_[..n],
             },
             coefficients,
             &mut Gradients {
-                log_prob: &mut b.d_log_prob[..n],
-                entropy: &mut b.d_entropy[..n],
+                log_prob: &mut b.policy.d_log_prob[..n],
+                entropy: &mut b.policy.d_entropy[..n],
                 value: &mut b.d_value.as_slice_mut().expect("contiguous")[..n],
             },
         );
         self.grad.fill(0.0);
-        let mut d_actor_out = b.d_actor_out.slice_mut(s![..n, ..]);
-        let d_outputs = d_actor_out.as_slice_mut().expect("contiguous");
-        match &b.action {
-            ActionBuffer::Discrete(action) => {
-                categorical::backward(
-                    &b.categorical,
-                    &action[..n],
-                    &b.d_log_prob[..n],
-                    &b.d_entropy[..n],
-                    d_outputs,
-                );
-            }
-            ActionBuffer::Continuous(action) => {
-                let action = &action.as_slice().expect("contiguous")[..outputs.len()];
-                let d_log_std = &mut self.grad[self.networks.log_std_range()];
-                let d_entropy = b.d_entropy[..n].iter().sum();
-                let log_std = self.networks.log_std();
-                gaussian::backward(
-                    outputs,
-                    log_std,
-                    action,
-                    &b.d_log_prob[..n],
-                    d_entropy,
-                    d_outputs,
-                    d_log_std,
-                );
-            }
-        }
-        self.networks.actor_backward(&rows, &d_actor_out, &mut self.grad);
+        self.networks.policy_backward(&rows, &b.action, &mut b.policy, &mut self.grad);
         self.networks.critic_backward(&rows, &b.d_value.slice(s![..n, ..]), &mut self.grad);
         let norm = clip_global_norm(&mut self.grad, self.config.max_grad_norm as f32);
         for (term, x) in [("policy loss", terms.policy), ("value loss", terms.value), ("gradient", norm)] {
@@ -406,86 +349,29 @@ impl Learner for Ppo {
     }
 
     fn act_greedy(&mut self, obs: ArrayView2<'_, f32>, actions: &mut ActionBuffer) {
-        let width = self.greedy_features.ncols();
-        if self.greedy_features.nrows() != obs.nrows() {
-            self.greedy_features = Array2::zeros((obs.nrows(), width));
-        }
-        let normalizer = self.collector.obs_normalizer.as_ref();
-        encode(self.collector.observation_space(), normalizer, obs, &mut self.greedy_features);
-        self.networks.greedy(&self.greedy_features, actions);
-        self.collector.clip(actions);
+        self.collector.act_greedy(&mut self.networks, obs, actions);
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
-        checkpoint.put_tensor("params", self.networks.params());
-        let (first, second) = self.optimizer.state();
-        checkpoint.put_tensor("adam.first", first);
-        checkpoint.put_tensor("adam.second", second);
-        checkpoint.put("adam.steps", &self.optimizer.steps());
+        self.networks.save(checkpoint);
+        self.collector.save(checkpoint);
+        checkpoint.put_optimizer("adam", &self.optimizer);
         checkpoint.put("steps", &self.steps);
         checkpoint.put("updates", &self.updates);
         checkpoint.put("kl_coef", &self.kl_coef);
         checkpoint.put("shuffle", &self.shuffle);
-        checkpoint.put("last_end", &self.collector.last_end());
-        checkpoint.put("obs_normalizer", &self.collector.obs_normalizer);
-        checkpoint.put("reward_normalizer", &self.collector.reward_normalizer);
-        match self.networks.head() {
-            Head::Categorical { streams, .. } => checkpoint.put("streams", streams),
-            Head::Gaussian { noise, streams, .. } => {
-                checkpoint.put("streams", streams);
-                checkpoint.put_tensor("noise", noise.as_slice().expect("contiguous"));
-            }
-        }
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
         // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
         let mut next = self.clone();
-        checkpoint.get_tensor("params", next.networks.params_mut())?;
-        let (first, second, steps) = next.optimizer.state_mut();
-        checkpoint.get_tensor("adam.first", first)?;
-        checkpoint.get_tensor("adam.second", second)?;
-        *steps = checkpoint.get("adam.steps")?;
+        next.networks.load(checkpoint)?;
+        next.collector.load(checkpoint)?;
+        checkpoint.get_optimizer("adam", &mut next.optimizer)?;
         next.steps = checkpoint.get("steps")?;
         next.updates = checkpoint.get("updates")?;
         next.kl_coef = checkpoint.get("kl_coef")?;
         next.shuffle = checkpoint.get("shuffle")?;
-        let ends: Vec<End> = checkpoint.get("last_end")?;
-        if ends.len() != self.config.num_envs {
-            return Err(format!(
-                "state last_end has {} environments, expected {}",
-                ends.len(),
-                self.config.num_envs
-            ));
-        }
-        next.collector.resume(&ends);
-        let obs: Option<ObsNormalizer> = checkpoint.get("obs_normalizer")?;
-        let features = self.greedy_features.ncols();
-        if obs.as_ref().map(ObsNormalizer::len) != self.config.normalize_obs.then_some(features) {
-            return Err("state obs_normalizer does not fit normalize_obs".to_owned());
-        }
-        next.collector.obs_normalizer = obs;
-        let reward: Option<RewardNormalizer> = checkpoint.get("reward_normalizer")?;
-        let fits = reward.as_ref().is_none_or(|r| r.fits(self.config.num_envs));
-        if reward.is_some() != self.config.normalize_reward || !fits {
-            return Err("state reward_normalizer does not fit normalize_reward".to_owned());
-        }
-        next.collector.reward_normalizer = reward;
-        let saved: Vec<Stream> = checkpoint.get("streams")?;
-        if saved.len() != self.config.num_envs {
-            return Err(format!(
-                "state streams has {} streams, expected {}",
-                saved.len(),
-                self.config.num_envs
-            ));
-        }
-        match next.networks.head_mut() {
-            Head::Categorical { streams, .. } => *streams = saved,
-            Head::Gaussian { noise, streams, .. } => {
-                *streams = saved;
-                checkpoint.get_tensor("noise", noise.as_slice_mut().expect("contiguous"))?;
-            }
-        }
         *self = next;
         Ok(())
     }

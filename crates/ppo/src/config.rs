@@ -1,5 +1,5 @@
 use rederive_nn::{Activation, Schedule};
-use rederive_train::ConfigError;
+use rederive_train::{ConfigError, Init, NetworkConfig, Policy};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of PPO. The defaults are those of CleanRL's `ppo.py` (Huang et al., 2022).
@@ -30,8 +30,9 @@ use serde::{Deserialize, Serialize};
 /// | `activation` | `"tanh"` | tanh, relu, identity | between layers |
 /// | `init` | `"orthogonal"` | orthogonal, uniform | starting weights |
 /// | `adam_eps` | 1e-5 | (0, 1\] | Adam's epsilon |
-/// | `log_std` | 0 | \[-10, 2\] | initial log standard deviation, continuous actions |
-/// | `noise_correlation` | 0 | \[0, 1) | correlation of successive exploration noise, continuous actions |
+/// | `policy` | `"gaussian"` | gaussian, beta | distribution of continuous actions; beta needs bounds |
+/// | `log_std` | 0 | \[-10, 2\] | initial log standard deviation, Gaussian policy |
+/// | `noise_correlation` | 0 | \[0, 1) | correlation of successive exploration noise, Gaussian policy |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -96,10 +97,12 @@ pub struct Config {
     pub init: Init,
     /// Adam's epsilon.
     pub adam_eps: f64,
-    /// Initial log standard deviation of continuous actions.
+    /// Distribution of continuous actions.
+    pub policy: Policy,
+    /// Initial log standard deviation of a Gaussian policy.
     #[doc(alias = "log_std_init")]
     pub log_std: f64,
-    /// Correlation of successive exploration noise of continuous actions.
+    /// Correlation of successive exploration noise of a Gaussian policy.
     pub noise_correlation: f64,
 }
 
@@ -113,17 +116,6 @@ pub enum Objective {
     /// The surrogate minus `kl_coef` times KL(old || new), with the coefficient adapted to `target_kl` (`ppo.penalty`,
     /// `ppo.beta-adapt`).
     Penalty,
-}
-
-/// Starting weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// Orthogonal with gain sqrt(2), 0.01 for the policy's output and 1 for the value's.
-    #[default]
-    Orthogonal,
-    /// Uniform in `±1/sqrt(inputs)`.
-    Uniform,
 }
 
 impl Default for Config {
@@ -153,6 +145,7 @@ impl Default for Config {
             activation: Activation::Tanh,
             init: Init::Orthogonal,
             adam_eps: 1e-5,
+            policy: Policy::Gaussian,
             log_std: 0.0,
             noise_correlation: 0.0,
         }
@@ -195,16 +188,20 @@ impl Config {
         number("vf_coef", self.vf_coef, self.vf_coef >= 0.0, "at least 0")?;
         number("ent_coef", self.ent_coef, self.ent_coef >= 0.0, "at least 0")?;
         number("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0.0, "greater than 0")?;
-        if self.hidden.len() > 8 {
-            return Err(ConfigError::new("hidden", self.hidden.len(), "at most 8 layers"));
-        }
-        for &units in &self.hidden {
-            count("hidden", units, 4096)?;
-        }
         number("adam_eps", self.adam_eps, self.adam_eps > 0.0 && self.adam_eps <= 1.0, "in (0, 1]")?;
-        number("log_std", self.log_std, (-10.0..=2.0).contains(&self.log_std), "in [-10, 2]")?;
-        let correlation = self.noise_correlation;
-        number("noise_correlation", correlation, (0.0..1.0).contains(&correlation), "in [0, 1)")
+        self.networks().validate()
+    }
+
+    /// What concerns the networks.
+    pub fn networks(&self) -> NetworkConfig<'_> {
+        NetworkConfig {
+            hidden: &self.hidden,
+            activation: self.activation,
+            init: self.init,
+            policy: self.policy,
+            log_std: self.log_std,
+            noise_correlation: self.noise_correlation,
+        }
     }
 }
 

@@ -12,8 +12,6 @@
 mod agent;
 mod config;
 pub mod loss;
-mod networks;
 
 pub use agent::{METRICS, Ppo};
-pub use config::{Config, Init, Objective};
-pub use networks::Networks;
+pub use config::{Config, Objective};

@@ -4,6 +4,7 @@ mod finite;
 pub use file::{CheckpointId, FORMAT_VERSION};
 
 use finite::Finite;
+use rederive_nn::Optimizer;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,6 +36,24 @@ impl Checkpoint {
             return Err(format!("tensor {name} has {} values, expected {}", values.len(), out.len()));
         }
         out.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// Adds the state of an optimiser, under names that begin with `name`.
+    pub fn put_optimizer(&mut self, name: &str, optimizer: &Optimizer<f32>) {
+        let (first, second) = optimizer.state();
+        self.put_tensor(&format!("{name}.first"), first);
+        self.put_tensor(&format!("{name}.second"), second);
+        self.put(&format!("{name}.steps"), &optimizer.steps());
+    }
+
+    /// Restores the state of an optimiser; the problem in words if it does not fit, in which case some of it may already be
+    /// restored.
+    pub fn get_optimizer(&self, name: &str, optimizer: &mut Optimizer<f32>) -> Result<(), String> {
+        let (first, second, steps) = optimizer.state_mut();
+        self.get_tensor(&format!("{name}.first"), first)?;
+        self.get_tensor(&format!("{name}.second"), second)?;
+        *steps = self.get(&format!("{name}.steps"))?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-use crate::{ActionBuffer, Diverged, EpisodeLog, ObsNormalizer, RewardNormalizer};
+use crate::{ActionBuffer, Checkpoint, Diverged, EpisodeLog, Networks, ObsNormalizer, RewardNormalizer};
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 use rederive_env::{End, Space, VecEnv};
 
@@ -92,6 +92,8 @@ pub struct Collector {
     /// The features of one observation.
     one: Vec<f32>,
     tail_value: Vec<f32>,
+    /// The features of observations to act greedily on.
+    greedy_features: Array2<f32>,
     /// Whether the observations after the reset have been taken into account.
     started: bool,
 }
@@ -116,6 +118,7 @@ impl Collector {
         };
         Collector {
             tail: Array2::zeros((2 * n, space.features())),
+            greedy_features: Array2::zeros((0, space.features())),
             one: vec![0.0; space.features()],
             observation_space: space,
             action_bounds,
@@ -151,19 +154,48 @@ impl Collector {
         }
     }
 
-    /// How the last step before the next rollout ended `[N]`, for a checkpoint.
-    pub fn last_end(&self) -> &[End] {
-        &self.last_end
+    /// The most likely actions for the rows of `obs` `[N, D]`, within their bounds.
+    pub fn act_greedy(
+        &mut self,
+        networks: &mut Networks,
+        obs: ArrayView2<'_, f32>,
+        actions: &mut ActionBuffer,
+    ) {
+        if self.greedy_features.nrows() != obs.nrows() {
+            self.greedy_features = Array2::zeros((obs.nrows(), self.observation_space.features()));
+        }
+        encode(&self.observation_space, self.obs_normalizer.as_ref(), obs, &mut self.greedy_features);
+        networks.greedy(&self.greedy_features, actions);
+        self.clip(actions);
     }
 
-    /// Goes on from a checkpoint: how the last step ended `[N]`.
-    ///
-    /// # Panics
-    /// If the length is not the number of environments.
-    pub fn resume(&mut self, last_end: &[End]) {
-        assert_eq!(last_end.len(), self.last_end.len(), "last_end against the environments");
-        self.last_end.copy_from_slice(last_end);
+    /// Adds how the last step ended and the state of the normalisations.
+    pub fn save(&self, checkpoint: &mut Checkpoint) {
+        checkpoint.put("last_end", &self.last_end);
+        checkpoint.put("obs_normalizer", &self.obs_normalizer);
+        checkpoint.put("reward_normalizer", &self.reward_normalizer);
+    }
+
+    /// Restores what [`save`](Self::save) added; the problem in words if it does not fit, in which case some of it may already be
+    /// restored.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let ends: Vec<End> = checkpoint.get("last_end")?;
+        let num_envs = self.last_end.len();
+        if ends.len() != num_envs {
+            return Err(format!("state last_end has {} environments, expected {num_envs}", ends.len()));
+        }
+        let obs: Option<ObsNormalizer> = checkpoint.get("obs_normalizer")?;
+        if obs.as_ref().map(ObsNormalizer::len) != self.obs_normalizer.as_ref().map(ObsNormalizer::len) {
+            return Err("state obs_normalizer does not fit normalize_obs".to_owned());
+        }
+        let reward: Option<RewardNormalizer> = checkpoint.get("reward_normalizer")?;
+        let fits = reward.as_ref().is_none_or(|r| r.fits(num_envs));
+        if reward.is_some() != self.reward_normalizer.is_some() || !fits {
+            return Err("state reward_normalizer does not fit normalize_reward".to_owned());
+        }
+        (self.last_end, self.obs_normalizer, self.reward_normalizer) = (ends, obs, reward);
         self.started = true;
+        Ok(())
     }
 
     /// Runs the policy for one rollout. `step` is the number of environment steps taken before it; finished episodes are

@@ -13,8 +13,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rederive_env::{Action, End, Env, Space, StateError, Stream, SyncVec, VecEnv};
 use rederive_nn::{Activation, Schedule};
-use rederive_ppo::{Config, Init, Objective, Ppo};
-use rederive_train::{ActionBuffer, Checkpoint, EpisodeLog, Learner, Minibatches, Report};
+use rederive_ppo::{Config, Objective, Ppo};
+use rederive_train::{ActionBuffer, Checkpoint, EpisodeLog, Init, Learner, Minibatches, Policy, Report};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -172,6 +172,7 @@ fn plan() -> impl Strategy<Value = Plan> + Clone + Send + Sync {
                 hidden: network.0,
                 activation: network.1,
                 init: if network.2 { Init::Orthogonal } else { Init::Uniform },
+                policy: Policy::Gaussian,
                 log_std: network.3,
                 noise_correlation: network.4,
             };
