@@ -22,6 +22,7 @@
 //! | `Blackjack-v1` | `sab=false`, `natural=true` |
 //! | `GridWorld-v0` (also `GridWorld`) | `map=...+/.#.-/S...`, `noise=0.2`, `living_reward=-0.04` |
 //! | `Crawler-v0`, `Corridor-v0` | |
+//! | `MinAtar/Breakout-v1` (also `-v0`, with all six actions) | `sticky=0.1`, `ramping=false` |
 //! | all | `max_steps=200` in place of the ID's own limit |
 //!
 //! There are two ways to write an environment, and both give an [`Env`] and a [`VecEnv`]:
@@ -45,6 +46,7 @@ pub mod generate;
 pub mod grid;
 pub mod grid_world;
 mod mdp;
+pub mod minatar;
 pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;

@@ -8,6 +8,7 @@ use crate::{
     crawler::Crawler,
     frozen_lake::FrozenLake,
     grid_world::{GridWorld, NOTES_MAP},
+    minatar::{Breakout, Game, MinAtar, Rules},
     mountain_car::MountainCar,
     mountain_car_continuous::MountainCarContinuous,
     pendulum::Pendulum,
@@ -58,6 +59,14 @@ const fn lake_map(default: &'static str) -> EnvOption {
         default,
         allowed: "4x4, 8x8, or rows of equal length of S, F, H, G with an S, separated by /",
     }
+}
+
+const fn minatar(id: &'static str, description: &'static str) -> EnvSpec {
+    const OPTIONS: &[EnvOption] = &[
+        EnvOption { name: "sticky", default: "0.1", allowed: "a number in [0, 1]" },
+        EnvOption { name: "ramping", default: "true", allowed: "true, false" },
+    ];
+    EnvSpec { id, aliases: &[], reward_threshold: None, max_steps: None, description, options: OPTIONS }
 }
 
 /// All environments.
@@ -177,6 +186,8 @@ pub const IDS: &[EnvSpec] = &[
         description: "find the goal between two cells that look the same",
         options: &[],
     },
+    minatar("MinAtar/Breakout-v1", "bounce a ball off a paddle into rows of bricks"),
+    minatar("MinAtar/Breakout-v0", "the same game with all six actions"),
 ];
 
 /// An environment that can't be made.
@@ -297,6 +308,7 @@ trait Visitor {
         max_steps: Option<u32>,
     ) -> Self::Out;
     fn finite<M: FiniteModel>(self, id: String, model: M, max_steps: Option<u32>) -> Self::Out;
+    fn other<E: Env + 'static>(self, id: String, make: impl Fn() -> E) -> Self::Out;
 }
 
 struct One;
@@ -314,6 +326,10 @@ impl Visitor for One {
 
     fn finite<M: FiniteModel>(self, _id: String, model: M, max_steps: Option<u32>) -> Self::Out {
         Box::new(Finite::new(Arc::new(model), max_steps))
+    }
+
+    fn other<E: Env + 'static>(self, _id: String, make: impl Fn() -> E) -> Self::Out {
+        Box::new(make())
     }
 }
 
@@ -339,6 +355,10 @@ impl Visitor for Many {
             (0..self.num_envs).map(|_| Finite::new(model.clone(), max_steps)).collect(),
         ))
     }
+
+    fn other<E: Env + 'static>(self, id: String, make: impl Fn() -> E) -> Self::Out {
+        Box::new(SyncVec::new(id, (0..self.num_envs).map(|_| make()).collect()))
+    }
 }
 
 struct Layout;
@@ -357,6 +377,10 @@ impl Visitor for Layout {
     fn finite<M: FiniteModel>(self, _id: String, model: M, _max_steps: Option<u32>) -> Self::Out {
         model.grid()
     }
+
+    fn other<E: Env + 'static>(self, _id: String, _make: impl Fn() -> E) -> Self::Out {
+        None
+    }
 }
 
 struct Table;
@@ -374,6 +398,10 @@ impl Visitor for Table {
 
     fn finite<M: FiniteModel>(self, _id: String, model: M, _max_steps: Option<u32>) -> Self::Out {
         Some(model.table().clone())
+    }
+
+    fn other<E: Env + 'static>(self, _id: String, _make: impl Fn() -> E) -> Self::Out {
+        None
     }
 }
 
@@ -439,6 +467,15 @@ impl<'a> Options<'a> {
         let living_reward = self.value("living_reward", |reward: &f64| reward.is_finite())?;
         GridWorld::from_map(self.text("map"), noise, living_reward).ok_or_else(|| self.refuse("map"))
     }
+
+    fn minatar(&self) -> Result<Rules, Problem> {
+        Ok(Rules {
+            all_keys: self.spec.id.ends_with("-v0"),
+            sticky: self.value("sticky", |sticky| (0.0..=1.0).contains(sticky))?,
+            ramping: self.flag("ramping")?,
+            max_steps: self.max_steps()?,
+        })
+    }
 }
 
 fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
@@ -469,8 +506,16 @@ fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
         "Crawler-v0" => visitor.finite(full, Crawler::new(), steps),
         "Corridor-v0" => visitor.finite(full, Corridor::new(), steps),
         "GridWorld-v0" => visitor.finite(full, options.grid().map_err(fail)?, steps),
+        "MinAtar/Breakout-v1" | "MinAtar/Breakout-v0" => {
+            game::<Breakout, V>(visitor, full, &options).map_err(fail)?
+        }
         other => unreachable!("{other} is listed but not made"),
     })
+}
+
+fn game<G: Game, V: Visitor>(visitor: V, id: String, options: &Options<'_>) -> Result<V::Out, Problem> {
+    let rules = options.minatar()?;
+    Ok(visitor.other(id, || MinAtar::<G>::new(rules)))
 }
 
 /// The name that looks most like `asked`, unless none looks like it.

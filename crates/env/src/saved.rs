@@ -123,7 +123,8 @@ pub(crate) fn read_finite_state(saved: &Value, states: usize, limit: u32) -> Res
     Ok((state as u32, read_elapsed(saved, limit)?))
 }
 
-fn read_elapsed(saved: &Value, limit: u32) -> Result<u32, StateError> {
+/// The number of steps in a saved state of an episode of at most `limit`.
+pub(crate) fn read_elapsed(saved: &Value, limit: u32) -> Result<u32, StateError> {
     let elapsed = saved.get("elapsed").and_then(Value::as_u64).filter(|&steps| steps < u64::from(limit));
     match elapsed {
         Some(steps) => Ok(steps as u32),
