@@ -167,8 +167,8 @@ multiversion! {
             v_log_std.len()
         );
         let rows = F::of((v_mean.len() / dims) as f64);
-        for d in 0..dims {
-            v_log_std[d] *= F::of(2.0) * scale * rows;
+        for v in v_log_std.iter_mut() {
+            *v *= F::of(2.0) * scale * rows;
         }
         for row in v_mean.chunks_exact_mut(dims) {
             for d in 0..dims {
