@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the comparisons of peers/compare.py one after the other and writes their tables into the book and the README.
 
-    python3 benches/speed.py [--jobs ppo,env,gae,dp,q] [--repeat 3] [other arguments of compare.py]
+    python3 benches/speed.py [--jobs ppo,dqn,trpo,env,gae,dp,q] [--repeat 3] [other arguments of compare.py]
 
 Nothing else should run on the machine. Writes speed-JOB.json and speed.md. Jobs that are left out keep the tables that they
 had, with their dates.
@@ -22,6 +22,8 @@ STEPS = "Steps per second"
 JOBS = {
     "ppo": ("PPO on `CartPole-v1`, 500,000 steps with CleanRL's hyper-parameters, everything included: environments, "
     "inference, learning, logging. One thread.", STEPS),
+    "dqn": ("DQN on `CartPole-v1`, 500,000 steps with CleanRL's hyper-parameters, everything included. One thread.", STEPS),
+    "trpo": ("TRPO on `CartPole-v1`, 100,000 steps with sb3-contrib's defaults, everything included. One thread.", STEPS),
     "env": ("Stepping `CartPole-v1` with random actions, resets included. One thread.", STEPS),
     "gae": ("Advantages and returns of `[T, N]` rollouts, `f32`, with both masks. One thread.", STEPS),
     "dp": ("Finite processes solved until every value is proven to be within 1e-4 of the optimum, at a discount of 0.99, where "

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs rederive and other libraries on the same job, in turn, one thread on one core, and prints a table of ratios.
 
-    python3 benches/peers/compare.py [--job ppo|gae|env|q|dp] [--steps 500000] [--repeat 3] [--out FILE.json]
+    python3 benches/peers/compare.py [--job ppo|dqn|trpo|gae|env|q|dp] [--steps N] [--repeat 3] [--out FILE.json]
 
 Standard library only; the peers run in the Python given with --python (README.md says how to set it up). Every
 contender runs once per round, each round starts with another one, and a ratio is taken between two runs of the same
@@ -26,6 +26,8 @@ ROOT = HERE.parent.parent
 
 PEERS = {
     "ppo": ["ppo_purejaxrl.py", "ppo_cleanrl.py", "ppo_sb3.py", "ppo_pufferlib.py"],
+    "dqn": ["dqn_purejaxrl.py", "dqn_cleanrl.py", "dqn_sb3.py"],
+    "trpo": ["trpo_sb3.py"],
     "gae": ["gae_c.py", "gae_jax.py", "gae_numpy.py", "gae_torch.py"],
     "env": ["env_gymnasium.py", "env_gymnax.py"],
     "q": ["q_numba.py", "q_gymnasium.py"],
@@ -47,7 +49,7 @@ def program(name):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--job", choices=PEERS, default="ppo")
-    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of a PPO run (default 500000)")
+    parser.add_argument("--steps", type=int, help="environment steps of a training run (default 500000, trpo 100000)")
     parser.add_argument("--repeat", type=int, default=3, metavar="R", help="rounds (default 3)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first round; the next rounds count up")
     parser.add_argument("--only", default="", metavar="A,B", help="only peers whose script is named like one of these")
@@ -64,9 +66,12 @@ def arguments():
     parser.add_argument("--bin", type=pathlib.Path, metavar="DIR",
                         help="folder with the built programs (default: build them with cargo)")
     args = parser.parse_args()
-    batch = job.PPO["num_envs"] * job.PPO["num_steps"]
-    if args.repeat < 1 or args.steps < batch:
-        parser.error(f"--repeat must be at least 1, and --steps at least {batch}, one rollout")
+    if args.steps is None:
+        args.steps = job.TRAINING[args.job][2] if args.job in job.TRAINING else 0
+    least = {"ppo": job.PPO["num_envs"] * job.PPO["num_steps"], "trpo": job.TRPO["n_steps"],
+             "dqn": 2 * job.DQN["learning_starts"]}.get(args.job, 0)
+    if args.repeat < 1 or args.steps < least:
+        parser.error(f"--repeat must be at least 1, and --steps at least {least}")
     return args
 
 
@@ -74,7 +79,7 @@ def built(args):
     """The folder with `rederive` and `rederive-peer`, built in release mode unless it is given."""
     if args.bin:
         return args.bin.resolve()
-    what = ["-p", "rederive"] if args.job == "ppo" else ["-p", "rederive-benches", "--bin", "rederive-peer"]
+    what = ["-p", "rederive"] if args.job in job.TRAINING else ["-p", "rederive-benches", "--bin", "rederive-peer"]
     subprocess.run(["cargo", "build", "--release", *what], cwd=ROOT, check=True, stdout=sys.stderr)
     target = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True,
                             capture_output=True, text=True).stdout
@@ -86,15 +91,17 @@ def command(name, args, folder, seed, scratch):
     if name == "rederive":
         if args.job == "dp":
             return [str(folder / "rederive-peer"), args.job, str(args.data)]
-        if args.job != "ppo":
+        if args.job not in job.TRAINING:
             return [str(folder / "rederive-peer"), args.job]
-        return [str(folder / "rederive"), "train", "ppo", job.PPO["env"], "--preset", "cleanrl", "--threads", "1",
+        settings, preset, _ = job.TRAINING[args.job]
+        return [str(folder / "rederive"), "train", args.job, settings["env"], "--preset", preset, "--threads", "1",
                 "--json", "--seed", str(seed), "--steps", str(args.steps), "--out", str(scratch / "run")]
     python = args.pufferlib_python or args.python if name == "ppo_pufferlib.py" else args.python
     line = [python, str(HERE / name), "--seed", str(seed), "--steps", str(args.steps)]
     if args.job == "dp":
         line += ["--data", str(args.data)]
-    for script, checkout in (("ppo_purejaxrl.py", args.purejaxrl), ("ppo_pufferlib.py", args.pufferlib)):
+    for script, checkout in (("ppo_purejaxrl.py", args.purejaxrl), ("dqn_purejaxrl.py", args.purejaxrl),
+                             ("ppo_pufferlib.py", args.pufferlib)):
         if name == script and checkout:
             line += ["--checkout", str(pathlib.Path(checkout).resolve())]
     return line
@@ -158,8 +165,8 @@ def machine():
 
 def speeds(report, job_name):
     """{case: items per second} of a report."""
-    if job_name == "ppo":
-        return {job.PPO["env"]: report["steps_per_second"]}
+    if job_name in job.TRAINING:
+        return {job.TRAINING[job_name][0]["env"]: report["steps_per_second"]}
     return {case["case"]: case["items_per_second"] for case in report["cases"]}
 
 
@@ -188,7 +195,7 @@ def summarise(rounds, names, job_name):
                 values = [report[key] for report in complete[name] if report.get(key) is not None]
                 if values:
                     row[key] = spread(values)
-            if job_name == "ppo":
+            if job_name in job.TRAINING:
                 row["reached_threshold"] = sum(
                     report.get("first_step_at_threshold") is not None for report in complete[name])
             rows.append(row)
@@ -212,16 +219,22 @@ def disagreements(rounds):
     return found
 
 
-def other_settings(folder):
-    """Where rederive's preset `cleanrl` is not the job that the peers do."""
-    line = [str(folder / "rederive"), "train", "ppo", job.PPO["env"], "--preset", "cleanrl", "--print-config", "--json"]
-    try:
-        printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-        config = json.loads(printed)["config"]
-    except (OSError, subprocess.CalledProcessError, ValueError, KeyError) as error:
-        return [f"the settings of rederive's preset can't be read: {error}"]
-    p = job.PPO
-    expected = {
+def expected_settings(job_name):
+    """What rederive's preset has to say for its run to be the job that the peers do."""
+    p = job.TRAINING[job_name][0]
+    if job_name == "dqn":
+        return {
+            "hidden": p["hidden"], "activation": "relu", "lr": p["learning_rate"], "replay": p["buffer_size"],
+            "gamma": p["gamma"], "target_period": p["target_network_frequency"], "batch": p["batch_size"],
+            "learning_starts": p["learning_starts"], "train_every": p["train_frequency"], "epsilon_start": p["start_e"],
+            "epsilon_end": p["end_e"], "num_envs": 1,
+        }
+    if job_name == "trpo":
+        return {
+            "num_envs": 1, "num_steps": p["n_steps"], "hidden": p["hidden"], "gamma": p["gamma"],
+            "gae_lambda": p["gae_lambda"], "target_kl": p["target_kl"],
+        }
+    return {
         "num_envs": p["num_envs"], "num_steps": p["num_steps"], "num_epochs": p["update_epochs"],
         "minibatch": p["num_envs"] * p["num_steps"] // p["num_minibatches"], "hidden": [p["hidden"]] * 2,
         "lr": p["learning_rate"], "lr_schedule": "linear", "adam_eps": p["adam_eps"], "gamma": p["gamma"],
@@ -229,8 +242,19 @@ def other_settings(folder):
         "vf_coef": p["vf_coef"], "max_grad_norm": p["max_grad_norm"], "normalize_advantage": True,
         "activation": "tanh", "init": "orthogonal", "objective": "clip", "target_kl": None,
     }
+
+
+def other_settings(folder, job_name):
+    """Where rederive's preset is not the job that the peers do."""
+    settings, preset, _ = job.TRAINING[job_name]
+    line = [str(folder / "rederive"), "train", job_name, settings["env"], "--preset", preset, "--print-config", "--json"]
+    try:
+        printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        config = json.loads(printed)["config"]
+    except (OSError, subprocess.CalledProcessError, ValueError, KeyError) as error:
+        return [f"the settings of rederive's preset can't be read: {error}"]
     return [f"rederive's preset has {name} = {config.get(name)!r}, the peers {value!r}"
-            for name, value in expected.items() if config.get(name) != value]
+            for name, value in expected_settings(job_name).items() if config.get(name) != value]
 
 
 def number(x):
@@ -259,7 +283,7 @@ def table(rows, titles, job_name):
     unit = {"gae": "GAE steps/s", "dp": "solved/s"}.get(job_name, "steps/s")
     header = ["", unit, "rederive is x times as fast"]
     extra = []
-    if job_name == "ppo":
+    if job_name in job.TRAINING:
         extra = [("compile s", "compile_seconds"), ("whole process s", "process_seconds"), ("CPU s", "cpu_seconds"),
                  ("peak MB", "peak_memory_mb"), ("last 100 returns", "final_return_mean"),
                  (f"step at {job.THRESHOLD:g}", "first_step_at_threshold")]
@@ -313,12 +337,14 @@ def main():
 
     rows = summarise(rounds, names, args.job)
     wrong = disagreements(rounds) if args.job in ("gae", "dp") else []
-    if args.job == "ppo" and "rederive" not in absent:
-        wrong += other_settings(folder)
+    if args.job in job.TRAINING and "rederive" not in absent:
+        wrong += other_settings(folder, args.job)
     failed = {name: r[name]["failed"] for r in rounds for name in names if "failed" in r[name]}
     missing = {name: report["missing"] for name, report in absent.items()}
 
-    what = {"ppo": f"PPO on {job.PPO['env']}, {args.steps} steps", "gae": "GAE, f32, all contenders on the same arrays",
+    what = {**{name: f"{name.upper()} on {settings['env']}, {args.steps} steps"
+               for name, (settings, _, _) in job.TRAINING.items()},
+            "gae": "GAE, f32, all contenders on the same arrays",
             "env": f"stepping {job.PPO['env']} with random actions",
             "q": "tabular Q-learning, one environment, steps with their updates",
             "dp": f"finite processes solved to {job.DP_TOL:g}, gamma {job.DP_GAMMA}"}[args.job]
@@ -337,8 +363,8 @@ def main():
     for text in wrong:
         print(f"NOT THE SAME JOB {text}")
     if args.out:
-        document = {"job": args.job, "steps": args.steps if args.job == "ppo" else None, "repeat": args.repeat,
-                    "settings": job.PPO if args.job == "ppo" else None, "machine": machine(), "cpu": args.cpu,
+        document = {"job": args.job, "steps": args.steps or None, "repeat": args.repeat,
+                    "settings": job.TRAINING[args.job][0] if args.job in job.TRAINING else None, "machine": machine(), "cpu": args.cpu,
                     "titles": titles, "summary": rows, "missing": missing, "failed": failed, "different": wrong,
                     "rounds": rounds}
         args.out.write_text(json.dumps(document, indent=1) + "\n")

@@ -30,6 +30,40 @@ PPO = {
     "vf_coef": 0.5,
     "max_grad_norm": 0.5,
 }
+# CleanRL's published defaults of dqn.py; exploration falls over half of the run, whatever its length.
+DQN = {
+    "env": "CartPole-v1",
+    "hidden": [120, 84],
+    "learning_rate": 2.5e-4,
+    "buffer_size": 10_000,
+    "gamma": 0.99,
+    "target_network_frequency": 500,
+    "batch_size": 128,
+    "start_e": 1.0,
+    "end_e": 0.05,
+    "exploration_fraction": 0.5,
+    "learning_starts": 10_000,
+    "train_frequency": 10,
+}
+# sb3-contrib's defaults; the preset `sb3` of rederive holds the same numbers.
+TRPO = {
+    "env": "CartPole-v1",
+    "n_steps": 2048,
+    "batch_size": 128,
+    "hidden": [64, 64],
+    "learning_rate": 1e-3,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "target_kl": 0.01,
+    "cg_max_steps": 15,
+    "cg_damping": 0.1,
+    "line_search_shrinking_factor": 0.8,
+    "line_search_max_iter": 10,
+    "n_critic_updates": 10,
+    "normalize_advantage": True,
+}
+# The jobs that are whole training runs: settings, rederive's preset, steps by default.
+TRAINING = {"ppo": (PPO, "cleanrl", 500_000), "dqn": (DQN, "cleanrl", 500_000), "trpo": (TRPO, "sb3", 100_000)}
 THRESHOLD = 475.0
 WINDOW = 100
 
@@ -80,8 +114,8 @@ class Episodes:
         }
 
 
-def ppo_report(steps, wall_seconds, compile_seconds, episodes):
-    """The fields of a PPO run. `wall_seconds` is the training loop: environments, inference, learning, logging."""
+def training_report(steps, wall_seconds, compile_seconds, episodes):
+    """The fields of a training run. `wall_seconds` is the training loop: environments, inference, learning, logging."""
     return {
         "steps": int(steps),
         "wall_seconds": wall_seconds,
@@ -248,7 +282,7 @@ def peak_memory_mb():
 def main(peer, run, arguments=()):
     """Runs a peer: `run(args)` returns the fields of the report. `arguments` are extra (flag, keywords) pairs."""
     parser = argparse.ArgumentParser(description=f"One run of {peer}; prints one JSON line.")
-    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of a PPO run")
+    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of a training run")
     parser.add_argument("--seed", type=int, default=1)
     for flag, keywords in arguments:
         parser.add_argument(flag, **keywords)

@@ -132,7 +132,7 @@ def run(args):
                           clip_fraction.item(), explained, optimiser.param_groups[0]["lr"]])
         wall_seconds = time.perf_counter() - start
     envs.close()
-    return {"version": job.version("torch", "gymnasium"), **job.ppo_report(step, wall_seconds, 0.0, episodes)}
+    return {"version": job.version("torch", "gymnasium"), **job.training_report(step, wall_seconds, 0.0, episodes)}
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def run(args):
             step += length * p["num_envs"]
             episodes.add(step, episode_return)
     return {"version": job.version("pufferlib", "torch", "gymnasium"),
-            **job.ppo_report(data.global_step, wall_seconds, 0.0, episodes)}
+            **job.training_report(data.global_step, wall_seconds, 0.0, episodes)}
 
 
 if __name__ == "__main__":

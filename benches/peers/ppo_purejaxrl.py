@@ -78,7 +78,7 @@ def run(args):
     for t, n in zip(*np.nonzero(ended)):
         episodes.add((t + 1) * p["num_envs"], returns[t, n])
     return {"version": f"{commit[:12]}, {job.version('jax', 'gymnax')}", "commit": commit,
-            "expected_commit": COMMIT, **job.ppo_report(ended.size, wall_seconds, compile_seconds, episodes)}
+            "expected_commit": COMMIT, **job.training_report(ended.size, wall_seconds, compile_seconds, episodes)}
 
 
 if __name__ == "__main__":

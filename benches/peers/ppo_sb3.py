@@ -47,7 +47,7 @@ def run(args):
             step += length * p["num_envs"]
             episodes.add(step, episode_return)
     return {"version": job.version("stable-baselines3", "torch", "gymnasium"),
-            **job.ppo_report(agent.num_timesteps, wall_seconds, 0.0, episodes)}
+            **job.training_report(agent.num_timesteps, wall_seconds, 0.0, episodes)}
 
 
 if __name__ == "__main__":
