@@ -1,26 +1,16 @@
 //! Policy gradients: what is sampled, what is subtracted, what is minimised, and what all of it estimates.
 //!
 //! [`weights`] turns a rollout into one number per step, [`baselines`] subtracts what does not depend on the action, and [`loss`]
-//! is what a learning loop minimises: they work on rollouts `[T,N]` or flat batches `[B]` and run in training.
+//! is what a learning loop minimises: they work on rollouts `[T,N]` or flat batches `[B]` and run in training. [`score`] holds why
+//! a score estimates a gradient. [`trajectories`] lists every path of a small process and so has the exact mean and covariance of
+//! an estimator; [`exact`] is the same gradient without samples, from occupancies and values.
+//!
+//! The exact forms belong to a table of logits `theta` `[S, A]`, `pi(a | s) = softmax(theta(s, .))_a`, whose score
+//! `d log pi(a | s) / d theta(s, .)` is `e_a - pi(. | s)`. Where several states share a row, [`exact::share`] adds their rows up.
 
 pub mod baselines;
+pub mod exact;
 pub mod loss;
+pub mod score;
+pub mod trajectories;
 pub mod weights;
-
-use crate::Real;
-
-/// Adds `scale * d log pi(action) / d theta = scale * (e_action - pi)` to `grad`: the score of a row of softmax logits, from its
-/// probabilities.
-///
-/// Shapes: `prob` and `grad` `[A]`.
-///
-/// # Panics
-/// If the lengths differ or there is no such action.
-#[inline]
-pub fn add_score<F: Real>(prob: &[F], action: usize, scale: F, grad: &mut [F]) {
-    assert!(prob.len() == grad.len(), "prob has {} entries but grad has {}", prob.len(), grad.len());
-    for (g, &p) in grad.iter_mut().zip(prob) {
-        *g -= scale * p;
-    }
-    grad[action] += scale;
-}
