@@ -17,7 +17,11 @@
 //!
 //! K. Young, T. Tian (2019), *MinAtar: An Atari-Inspired Testbed for Thorough and Reproducible Reinforcement Learning Experiments*.
 
+mod asterix;
 mod breakout;
+mod freeway;
+mod seaquest;
+mod space_invaders;
 
 use crate::{
     Action, End, Env, Space, StateError, Stream, dynamics, saved,
@@ -26,7 +30,11 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+pub use asterix::Asterix;
 pub use breakout::Breakout;
+pub use freeway::Freeway;
+pub use seaquest::Seaquest;
+pub use space_invaders::SpaceInvaders;
 
 /// Rows of the screen, and columns.
 pub const SIDE: usize = 10;

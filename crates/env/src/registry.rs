@@ -8,7 +8,7 @@ use crate::{
     crawler::Crawler,
     frozen_lake::FrozenLake,
     grid_world::{GridWorld, NOTES_MAP},
-    minatar::{Breakout, Game, MinAtar, Rules},
+    minatar::{Asterix, Breakout, Freeway, Game, MinAtar, Rules, Seaquest, SpaceInvaders},
     mountain_car::MountainCar,
     mountain_car_continuous::MountainCarContinuous,
     pendulum::Pendulum,
@@ -187,7 +187,15 @@ pub const IDS: &[EnvSpec] = &[
         options: &[],
     },
     minatar("MinAtar/Breakout-v1", "bounce a ball off a paddle into rows of bricks"),
-    minatar("MinAtar/Breakout-v0", "the same game with all six actions"),
+    minatar("MinAtar/Breakout-v0", "Breakout with all six actions"),
+    minatar("MinAtar/Asterix-v1", "collect gold and keep out of the enemies' way"),
+    minatar("MinAtar/Asterix-v0", "Asterix with all six actions"),
+    minatar("MinAtar/Freeway-v1", "bring a chicken across eight lanes of cars"),
+    minatar("MinAtar/Freeway-v0", "Freeway with all six actions"),
+    minatar("MinAtar/Seaquest-v1", "dive for people, shoot what swims, and come up for air"),
+    minatar("MinAtar/Seaquest-v0", "the same game: it has six actions anyway"),
+    minatar("MinAtar/SpaceInvaders-v1", "shoot the aliens before they land or hit the cannon"),
+    minatar("MinAtar/SpaceInvaders-v0", "SpaceInvaders with all six actions"),
 ];
 
 /// An environment that can't be made.
@@ -508,6 +516,18 @@ fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
         "GridWorld-v0" => visitor.finite(full, options.grid().map_err(fail)?, steps),
         "MinAtar/Breakout-v1" | "MinAtar/Breakout-v0" => {
             game::<Breakout, V>(visitor, full, &options).map_err(fail)?
+        }
+        "MinAtar/Asterix-v1" | "MinAtar/Asterix-v0" => {
+            game::<Asterix, V>(visitor, full, &options).map_err(fail)?
+        }
+        "MinAtar/Freeway-v1" | "MinAtar/Freeway-v0" => {
+            game::<Freeway, V>(visitor, full, &options).map_err(fail)?
+        }
+        "MinAtar/Seaquest-v1" | "MinAtar/Seaquest-v0" => {
+            game::<Seaquest, V>(visitor, full, &options).map_err(fail)?
+        }
+        "MinAtar/SpaceInvaders-v1" | "MinAtar/SpaceInvaders-v0" => {
+            game::<SpaceInvaders, V>(visitor, full, &options).map_err(fail)?
         }
         other => unreachable!("{other} is listed but not made"),
     })
