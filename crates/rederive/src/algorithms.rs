@@ -2,6 +2,7 @@
 
 use rederive_env::{Space, VecEnv};
 use rederive_q_learning::{LinearQ, Method, QLearning};
+use rederive_reinforce::A2c;
 use rederive_train::{ConfigError, Learner};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
@@ -44,6 +45,30 @@ pub const ALGORITHMS: &[Algorithm] = &[
             ("cleanrl", include_str!("../presets/ppo/cleanrl.toml")),
         ],
         |config, env, seed| Ok(Box::new(rederive_ppo::Ppo::new(read(config)?, env, seed)?)),
+    ),
+    Algorithm::new::<rederive_reinforce::Config>(
+        "reinforce",
+        "REINFORCE: whole episodes, returns less a baseline, one step of the policy",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        &[("tuned", include_str!("../presets/reinforce/tuned.toml"))],
+        |config, env, seed| Ok(Box::new(rederive_reinforce::Reinforce::new(read(config)?, env, seed)?)),
+    ),
+    Algorithm::new::<rederive_reinforce::A2cConfig>(
+        "actor-critic",
+        "actor-critic in one environment: TD errors or n steps, and a critic that is learnt along",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        &[("tuned", include_str!("../presets/actor-critic/tuned.toml"))],
+        |config, env, seed| Ok(Box::new(A2c::actor_critic(read(config)?, env, seed)?)),
+    ),
+    Algorithm::new::<rederive_reinforce::A2cConfig>(
+        "a2c",
+        "advantage actor-critic: a few steps of several environments, one step of both networks",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        &[("tuned", include_str!("../presets/a2c/tuned.toml"))],
+        |config, env, seed| Ok(Box::new(A2c::new(read(config)?, env, seed)?)),
     ),
     Algorithm::with_table(
         "q-learning",
