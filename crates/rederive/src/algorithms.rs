@@ -4,6 +4,7 @@ use rederive_env::{Space, VecEnv};
 use rederive_q_learning::{LinearQ, Method, QLearning};
 use rederive_reinforce::A2c;
 use rederive_train::{ConfigError, Learner};
+use rederive_trpo::Method as Natural;
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
@@ -70,6 +71,22 @@ pub const ALGORITHMS: &[Algorithm] = &[
         &[("tuned", include_str!("../presets/a2c/tuned.toml"))],
         |config, env, seed| Ok(Box::new(A2c::new(read(config)?, env, seed)?)),
     ),
+    Algorithm::new::<rederive_trpo::Config>(
+        "trpo",
+        "natural gradients, as long as the policy's divergence allows",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        TRPO_PRESETS,
+        |config, env, seed| natural(Natural::Trpo, config, env, seed),
+    ),
+    Algorithm::new::<rederive_trpo::Config>(
+        "npg",
+        "natural policy gradients, steps of a fixed size",
+        "discrete and continuous",
+        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        TRPO_PRESETS,
+        |config, env, seed| natural(Natural::Npg, config, env, seed),
+    ),
     Algorithm::with_table(
         "q-learning",
         "Q-learning with a table: learns the best policy from what any policy does",
@@ -121,6 +138,21 @@ pub const ALGORITHMS: &[Algorithm] = &[
         |config, env, seed| Ok(Box::new(LinearQ::new(read(config)?, env, seed)?)),
     ),
 ];
+
+const TRPO_PRESETS: &[(&str, &str)] = &[
+    ("tuned", include_str!("../presets/trpo/tuned.toml")),
+    ("sb3", include_str!("../presets/trpo/sb3.toml")),
+];
+
+/// A learner that follows natural gradients.
+fn natural(
+    method: Natural,
+    config: &Table,
+    env: &dyn VecEnv,
+    seed: u64,
+) -> Result<Box<dyn Learner>, ConfigError> {
+    Ok(Box::new(rederive_trpo::Trpo::new(method, read(config)?, env, seed)?))
+}
 
 /// A learner with a table.
 fn table(
