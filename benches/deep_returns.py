@@ -17,6 +17,7 @@ import json
 import pathlib
 import statistics
 import sys
+import tomllib
 
 from returns import ROOT, T, build, insert, interval, machine, rederive, train_and_evaluate
 
@@ -59,11 +60,11 @@ MINATAR = {
 
 
 def divergence(run):
-    """The largest true divergence of an update as a share of its radius, over a run of TRPO; None for other algorithms."""
-    folder = pathlib.Path(run["run_dir"])
-    with open((ROOT / folder if not folder.is_absolute() else folder) / "metrics.csv") as file:
-        shares = [float(row["kl"]) / float(row["radius"]) for row in csv.DictReader(file) if row.get("radius")]
-    return max(shares, default=None)
+    """The largest true divergence of an update as a share of its radius, over a run of TRPO."""
+    folder = ROOT / run["run_dir"]
+    radius = tomllib.loads((folder / "config.toml").read_text())["target_kl"]
+    with open(folder / "metrics.csv") as file:
+        return max(float(row["kl"]) / radius for row in csv.DictReader(file) if row["kl"])
 
 
 def measure(binary, algo, env, seeds):
