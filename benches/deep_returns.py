@@ -62,7 +62,7 @@ MINATAR = {
 def divergence(run):
     """The largest true divergence of an update as a share of its radius, over a run of TRPO."""
     folder = ROOT / run["run_dir"]
-    radius = tomllib.loads((folder / "config.toml").read_text())["target_kl"]
+    radius = tomllib.loads((folder / "config.toml").read_text())["config"]["target_kl"]
     with open(folder / "metrics.csv") as file:
         return max(float(row["kl"]) / radius for row in csv.DictReader(file) if row["kl"])
 
