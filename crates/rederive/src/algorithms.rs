@@ -137,6 +137,17 @@ pub const ALGORITHMS: &[Algorithm] = &[
         &[("tuned", include_str!("../presets/linear-q/tuned.toml"))],
         |config, env, seed| Ok(Box::new(LinearQ::new(read(config)?, env, seed)?)),
     ),
+    Algorithm::new::<rederive_dqn::Config>(
+        "dqn",
+        "deep Q-networks: action values from a replay buffer, towards a target network",
+        "discrete",
+        |action| matches!(action, Space::Discrete { .. }),
+        &[
+            ("tuned", include_str!("../presets/dqn/tuned.toml")),
+            ("cleanrl", include_str!("../presets/dqn/cleanrl.toml")),
+        ],
+        |config, env, seed| Ok(Box::new(rederive_dqn::Dqn::new(read(config)?, env, seed)?)),
+    ),
 ];
 
 const TRPO_PRESETS: &[(&str, &str)] = &[

@@ -9,7 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Everything that a run needs to go on bit for bit: flat `f32` tensors by name, and small state as JSON by name.
+/// Everything that a run needs to go on bit for bit: flat `f32` tensors by name, bytes by name, and
+/// small state as JSON by name.
 ///
 /// Every number in it has to be finite: JSON has no other, and a run with another has diverged. A checkpoint that was given
 /// one refuses to be [written](Self::write).
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 pub struct Checkpoint {
     /// Flat arrays: parameters, optimiser moments, ...
     pub tensors: BTreeMap<String, Vec<f32>>,
+    /// Replay buffers and whatever else is no array of numbers.
+    pub bytes: BTreeMap<String, Vec<u8>>,
     /// Counters, random streams, environments, ...
     pub state: BTreeMap<String, Value>,
     /// The first state in which [`put`](Self::put) met a number that is not finite: as JSON it would silently be a `null`.
@@ -37,6 +40,16 @@ impl Checkpoint {
         }
         out.copy_from_slice(values);
         Ok(())
+    }
+
+    /// Adds an array of bytes, which may not have the name of a tensor.
+    pub fn put_bytes(&mut self, name: &str, bytes: &[u8]) {
+        self.bytes.insert(name.to_owned(), bytes.to_vec());
+    }
+
+    /// The bytes called `name`; the problem in words if they are missing.
+    pub fn get_bytes(&self, name: &str) -> Result<&[u8], String> {
+        self.bytes.get(name).map(Vec::as_slice).ok_or_else(|| format!("bytes {name} are missing"))
     }
 
     /// Adds the state of an optimiser, under names that begin with `name`.

@@ -34,7 +34,7 @@ struct TensorEntry {
 }
 
 impl Checkpoint {
-    /// Writes a safetensors file: the tensors as one-dimensional `F32`, and in the metadata the format, its version, the run
+    /// Writes a safetensors file: the tensors as one-dimensional `F32`, the bytes as `U8`, and in the metadata the format, its version, the run
     /// and the state as JSON. Equal checkpoints give equal bytes. The file is replaced as a whole, or not at all.
     ///
     /// # Errors
@@ -71,6 +71,13 @@ impl Checkpoint {
             header.insert(name.clone(), json(&entry));
             offset = end;
         }
+        for (name, bytes) in &self.bytes {
+            let end = offset + bytes.len();
+            let entry = TensorEntry { dtype: "U8", shape: [bytes.len()], data_offsets: [offset, end] };
+            let before = header.insert(name.clone(), json(&entry));
+            assert!(before.is_none(), "{name} is the name of a tensor and of bytes");
+            offset = end;
+        }
         let mut header = Value::Object(header).to_string().into_bytes();
         header.resize(header.len().next_multiple_of(8), b' ');
 
@@ -85,7 +92,7 @@ impl Checkpoint {
                     out.write_all(&bytes)?;
                 }
             }
-            Ok(())
+            self.bytes.values().try_for_each(|bytes| out.write_all(bytes))
         })
     }
 
@@ -152,16 +159,21 @@ impl Checkpoint {
             }
         }
         for (name, tensor) in metadata.tensors() {
-            if tensor.dtype != Dtype::F32 {
-                let problem = format!("is of type {}, expected F32", tensor.dtype);
-                return Err(FormatError::at(path, format_args!("tensor {name}"), problem));
-            }
             let (start, end) = tensor.data_offsets;
-            let values = bytes[data_start + start..data_start + end]
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect();
-            checkpoint.tensors.insert(name, values);
+            let data = &bytes[data_start + start..data_start + end];
+            match tensor.dtype {
+                Dtype::F32 => {
+                    let values = data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+                    checkpoint.tensors.insert(name, values.collect());
+                }
+                Dtype::U8 => {
+                    checkpoint.bytes.insert(name, data.to_vec());
+                }
+                other => {
+                    let problem = format!("is of type {other}, expected F32 or U8");
+                    return Err(FormatError::at(path, format_args!("tensor {name}"), problem));
+                }
+            }
         }
         Ok((checkpoint, id))
     }
@@ -190,6 +202,8 @@ mod tests {
         checkpoint.put_tensor("w", &[1.0, -0.0, f32::MIN_POSITIVE, 1e-45, f32::MAX]);
         checkpoint.put_tensor("a.empty", &[]);
         checkpoint.put_tensor("b", &[0.1; 5000]);
+        checkpoint.put_bytes("ab", &[0, 255, 7]);
+        checkpoint.put_bytes("z", &[]);
         checkpoint.put("counter", &u64::MAX);
         checkpoint.put("floats", &[0.1f64, -0.0, 5e-324, 1.7976931348623157e308, 1.0 / 3.0]);
         checkpoint.put("quoted \"name\"", &"line\nbreak");
@@ -236,7 +250,8 @@ mod tests {
         filled().write(&path, &id()).unwrap();
         let bytes = fs::read(path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        assert_eq!(file.len(), 3);
+        assert_eq!(file.len(), 5);
+        assert_eq!(file.tensor("ab").unwrap().data(), [0, 255, 7]);
         assert_eq!(file.tensor("b").unwrap().shape(), [5000]);
         assert_eq!(file.tensor("w").unwrap().data()[..4], 1f32.to_le_bytes());
     }
@@ -312,7 +327,7 @@ mod tests {
         with_header(&format!(
             r#"{{"__metadata__":{{{good}}},"w":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}}}"#
         ));
-        refused(Some("tensor w"), "expected F32");
+        refused(Some("tensor w"), "expected F32 or U8");
         with_header(&format!(
             r#"{{"__metadata__":{{{good}}},"w":{{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}}}"#
         ));
