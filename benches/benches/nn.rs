@@ -1,10 +1,14 @@
-//! Networks and optimisers: `nn.mlp`, `opt.first-order`, and the matrix products under them.
+//! Networks and optimisers: `nn.mlp`, `nn.conv`, `dqn.dueling`, `opt.first-order`, and the matrix products under them.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use rederive_math::Stream;
+use rederive_nn::dueling::{dueling, dueling_gradient};
 use rederive_nn::product::{Matrix, Start, product};
-use rederive_nn::{Activation, Mlp, Optimizer, OptimizerConfig, clip_global_norm};
+use rederive_nn::{
+    Activation, Conv, ConvSpec, Input, Mlp, Network, NetworkSpec, Optimizer, OptimizerConfig,
+    clip_global_norm,
+};
 use std::hint::black_box;
 
 fn normals(rng: &mut Stream, len: usize) -> Vec<f32> {
@@ -105,6 +109,99 @@ fn mlp(c: &mut Criterion) {
     group.finish();
 }
 
+/// Channels of MinAtar's games: Breakout and Asterix 4, SpaceInvaders 6, Freeway 7, Seaquest 10.
+const MINATAR: [usize; 4] = [4, 6, 7, 10];
+const MINATAR_CONV: ConvSpec = ConvSpec { channels: 16, kernel: 3, stride: 1, padding: 0 };
+const MINATAR_BATCH: usize = 32;
+
+/// A convolution over MinAtar's 10 x 10 images alone, then the whole network with a dense layer of 128 units: forward and
+/// backward for a batch of 32. Throughput in floating-point operations, two per multiply-add of the products; that of the
+/// gradient at the images is not among them, since nobody asks for it.
+fn conv(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nn.conv");
+    let mut rng = Stream::new(1, "bench", 4);
+    for depth in MINATAR {
+        let conv = Conv::new([10, 10, depth], MINATAR_CONV).expect("a window fits");
+        let [height, width, channels] = conv.output();
+        let products = MINATAR_BATCH * height * width * conv.window() * channels;
+        let (w, b) = (normals(&mut rng, conv.window() * channels), normals(&mut rng, channels));
+        let x = normals(&mut rng, MINATAR_BATCH * conv.inputs());
+        let d_y = normals(&mut rng, MINATAR_BATCH * conv.outputs());
+        let mut y = vec![0.0; d_y.len()];
+        let (mut d_w, mut d_b) = (vec![0.0; w.len()], vec![0.0; b.len()]);
+        let mut ws = conv.workspace(MINATAR_BATCH);
+        group.throughput(Throughput::Elements(2 * products as u64));
+        group.bench_function(format!("layer 10x10x{depth}, forward"), |bench| {
+            bench.iter(|| conv.forward(&w, &b, &x, &mut ws, black_box(&mut y)));
+        });
+        group.throughput(Throughput::Elements(4 * products as u64));
+        group.bench_function(format!("layer 10x10x{depth}, forward and backward"), |bench| {
+            bench.iter(|| {
+                conv.forward(&w, &b, &x, &mut ws, black_box(&mut y));
+                d_w.fill(0.0);
+                d_b.fill(0.0);
+                conv.backward(&w, &x, &d_y, &mut ws, black_box(&mut d_w), &mut d_b, None);
+            });
+        });
+    }
+    for depth in MINATAR {
+        let network = minatar_network(depth);
+        let mut params = vec![0.0f32; network.num_params()];
+        network.init_orthogonal(&mut params, 2f64.sqrt(), 1.0, &mut rng);
+        let mut grad = vec![0.0; params.len()];
+        let x = normals(&mut rng, MINATAR_BATCH * network.inputs());
+        let x = Array2::from_shape_vec((MINATAR_BATCH, network.inputs()), x).expect("the shape fits");
+        let d_out = Array2::from_elem((MINATAR_BATCH, network.outputs()), 0.1f32);
+        let mut ws = network.workspace(MINATAR_BATCH);
+        let conv = 64 * 9 * depth * 16;
+        let dense = 1024 * 128 + 128 * network.outputs();
+        group.throughput(Throughput::Elements((2 * MINATAR_BATCH * (conv + dense)) as u64));
+        group.bench_function(format!("network 10x10x{depth}, forward"), |bench| {
+            bench.iter(|| black_box(network.forward(&params, &x, &mut ws))[[0, 0]]);
+        });
+        group.throughput(Throughput::Elements((2 * MINATAR_BATCH * (2 * conv + 3 * dense)) as u64));
+        group.bench_function(format!("network 10x10x{depth}, forward and backward"), |bench| {
+            bench.iter(|| {
+                network.forward(&params, &x, &mut ws);
+                grad.fill(0.0);
+                network.backward(&params, &x, &d_out, &mut ws, black_box(&mut grad));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The network of MinAtar's paper: 16 channels of 3 x 3, 128 units, 6 actions.
+fn minatar_network(depth: usize) -> Network {
+    Network::new(&NetworkSpec {
+        input: Input::Image([10, 10, depth]),
+        conv: vec![MINATAR_CONV],
+        hidden: vec![128],
+        outputs: 6,
+        activation: Activation::Relu,
+        dueling: false,
+    })
+    .expect("a window fits")
+}
+
+/// The dueling head alone, forward and gradient, for batches of 6 actions.
+fn heads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("dqn.dueling");
+    let mut rng = Stream::new(1, "bench", 5);
+    for batch in [32, 128] {
+        let heads = normals(&mut rng, batch * 7);
+        let (mut q, mut d_heads) = (vec![0.0; batch * 6], vec![0.0; batch * 7]);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("head and gradient", batch), |bench| {
+            bench.iter(|| {
+                dueling(black_box(&heads), 6, &mut q);
+                dueling_gradient(black_box(&q), 6, &mut d_heads);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn activations(c: &mut Criterion) {
     let mut group = c.benchmark_group("nn.activation");
     group.throughput(Throughput::Elements(8192));
@@ -138,5 +235,5 @@ fn optimizers(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fma_peak, products, mlp, activations, optimizers);
+criterion_group!(benches, fma_peak, products, mlp, conv, heads, activations, optimizers);
 criterion_main!(benches);

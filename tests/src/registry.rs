@@ -25,6 +25,7 @@ pub fn registry() -> Vec<Check> {
         checks::kl::checks(),
         checks::policy::checks(),
         checks::nn::checks(),
+        checks::conv::checks(),
         checks::mcts::checks(),
     ]
     .into_iter()

@@ -24,7 +24,7 @@ pub mod product;
 pub mod schedule;
 
 pub use activation::Activation;
-pub use conv::ConvSpec;
+pub use conv::{Conv, ConvSpec, ConvWorkspace};
 pub use layout::{Layout, View};
 pub use mlp::{Mlp, Workspace};
 pub use network::{Input, Network, NetworkSpec, NetworkWorkspace};

@@ -47,6 +47,9 @@ pub struct Workspace<F> {
     transposed: Vec<Vec<F>>,
     /// The transposed weight gradient of each narrow layer; empty for the others.
     narrow: Vec<Vec<F>>,
+    /// The transposed gradients of the first layer's outputs and inputs, for one block of rows; empty unless the gradient at
+    /// the network's input is wanted.
+    flipped: Option<[Vec<F>; 2]>,
 }
 
 /// Rows are processed in blocks of this size through all layers, so that a block's activations stay in the L1 cache.
@@ -98,6 +101,11 @@ impl Mlp {
 
     /// Room for batches of up to `capacity` rows.
     pub fn workspace<F: Real>(&self, capacity: usize) -> Workspace<F> {
+        self.workspace_for(capacity, false)
+    }
+
+    /// The same, with room for the gradient at the input if that is wanted.
+    pub(crate) fn workspace_for<F: Real>(&self, capacity: usize, input_gradient: bool) -> Workspace<F> {
         let widest = self.layers.iter().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let block = capacity.min(BLOCK);
         Workspace {
@@ -112,6 +120,10 @@ impl Mlp {
                 .iter()
                 .map(|l| vec![F::zero(); if l.narrow() { l.w.len() } else { 0 }])
                 .collect(),
+            flipped: input_gradient.then(|| {
+                let first = &self.layers[0];
+                [vec![F::zero(); block * first.outputs], vec![F::zero(); block * first.inputs]]
+            }),
         }
     }
 
@@ -184,6 +196,19 @@ impl Mlp {
         ws: &mut Workspace<F>,
         grad: &mut [F],
     ) {
+        self.backward_to(params, x, d_out, ws, grad, None);
+    }
+
+    /// The same; the gradient at `x` is written to `d_x`, if that is wanted.
+    pub(crate) fn backward_to<F: Real>(
+        &self,
+        params: &[F],
+        x: &ArrayRef2<F>,
+        d_out: &ArrayRef2<F>,
+        ws: &mut Workspace<F>,
+        grad: &mut [F],
+        mut d_x: Option<&mut [F]>,
+    ) {
         let batch = self.check(params, x, ws);
         assert_eq!(batch, ws.batch, "x against the batch of the last forward");
         assert_eq!(d_out.dim(), (batch, self.outputs()), "d_out against the outputs");
@@ -227,6 +252,16 @@ impl Mlp {
                     let delta = Matrix::rows(delta, outputs);
                     product(rows, outputs, inputs, delta, &ws.transposed[l - 1], Start::Zero, next);
                     std::mem::swap(&mut ws.delta, &mut ws.next_delta);
+                } else if let Some(d_x) = &mut d_x {
+                    // dx^T = W D^T: the first layer is the largest by far behind a convolution, and turning two blocks of
+                    // rows round takes less time than turning its weights.
+                    let [delta_t, d_x_t] =
+                        ws.flipped.as_mut().expect("a workspace with room for the input's gradient");
+                    let (delta_t, d_x_t) = (&mut delta_t[..rows * outputs], &mut d_x_t[..rows * inputs]);
+                    transpose(&ws.delta[..rows * outputs], rows, outputs, delta_t);
+                    let w = Matrix::rows(&params[layer.w.clone()], outputs);
+                    product(inputs, outputs, rows, w, delta_t, Start::Zero, d_x_t);
+                    transpose(d_x_t, inputs, rows, &mut d_x[from * inputs..to * inputs]);
                 }
             }
         }
@@ -253,6 +288,19 @@ impl Mlp {
         ws: &mut Workspace<F>,
         out: &mut ArrayRef2<F>,
     ) {
+        self.jvp_from(params, x, tangent, None, ws, out);
+    }
+
+    /// The same, with `d_x` the tangent of `x`, unless that is constant.
+    pub(crate) fn jvp_from<F: Real>(
+        &self,
+        params: &[F],
+        x: &ArrayRef2<F>,
+        tangent: &[F],
+        d_x: Option<&[F]>,
+        ws: &mut Workspace<F>,
+        out: &mut ArrayRef2<F>,
+    ) {
         let batch = self.check(params, x, ws);
         assert_eq!(batch, ws.batch, "x against the batch of the last forward");
         assert_eq!(tangent.len(), params.len(), "tangent against params");
@@ -268,17 +316,13 @@ impl Mlp {
                 let (dw, db) = (&tangent[layer.w.clone()], &tangent[layer.b.clone()]);
                 let next = &mut ws.next_delta[..rows * outputs];
                 product(rows, inputs, outputs, input, dw, Start::Bias(db), next);
-                if l > 0 {
-                    let carried = Matrix::rows(&ws.delta[..rows * inputs], inputs);
-                    product(
-                        rows,
-                        inputs,
-                        outputs,
-                        carried,
-                        &params[layer.w.clone()],
-                        Start::Accumulate,
-                        next,
-                    );
+                let carried = match d_x {
+                    _ if l > 0 => Some(&ws.delta[..rows * inputs]),
+                    d_x => d_x.map(|d_x| &d_x[from * inputs..to * inputs]),
+                };
+                if let Some(carried) = carried {
+                    let (carried, w) = (Matrix::rows(carried, inputs), &params[layer.w.clone()]);
+                    product(rows, inputs, outputs, carried, w, Start::Accumulate, next);
                 }
                 if l + 1 < self.layers.len() {
                     self.activation.chain(&ws.outputs[l][from * outputs..to * outputs], next);
@@ -319,13 +363,13 @@ fn blocks(batch: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// `sums += 1^T rows`, as a product with a matrix of ones, all of which are the same number in memory.
-fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
+pub(crate) fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
     let ones = Matrix { data: &[F::one()], row: 0, col: 0 };
     product(1, rows.len() / sums.len(), sums.len(), ones, rows, Start::Accumulate, sums);
 }
 
 /// `to` `[cols, rows]` from `from` `[rows, cols]`, in blocks of 4 x 4 that fit in registers.
-fn transpose<F: Real>(from: &[F], rows: usize, cols: usize, to: &mut [F]) {
+pub(crate) fn transpose<F: Real>(from: &[F], rows: usize, cols: usize, to: &mut [F]) {
     assert_eq!(
         (from.len(), to.len()),
         (rows * cols, rows * cols),

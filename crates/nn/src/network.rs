@@ -2,12 +2,13 @@
 //!
 //! A network without convolutions and without a dueling head is an [`Mlp`] and costs no more than one.
 
-use crate::conv::ConvSpec;
+use crate::conv::{Conv, ConvSpec, ConvWorkspace};
 use crate::dueling::{dueling, dueling_gradient};
-use crate::{Activation, Layout, Mlp, Workspace};
+use crate::{Activation, Layout, Mlp, Workspace, init};
 use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2};
 use rederive_math::{Real, Stream};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// What a network looks at; one row of a batch holds one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,21 +59,41 @@ pub struct NetworkSpec {
 /// A network built from a [`NetworkSpec`]. Its parameters are a flat slice that the caller owns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
+    conv: Vec<ConvLayer>,
     mlp: Mlp,
     layout: Layout,
+    activation: Activation,
     outputs: usize,
     dueling: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ConvLayer {
+    conv: Conv,
+    w: Range<usize>,
+    b: Range<usize>,
 }
 
 /// Room for the activations and gradients of batches up to a fixed size; nothing is allocated in a pass.
 #[derive(Clone, Debug)]
 pub struct NetworkWorkspace<F> {
+    conv: Vec<ConvWorkspace<F>>,
+    /// Output of each convolution `[capacity, its outputs]`.
+    images: Vec<Vec<F>>,
+    /// Gradients or tangents of the last convolution's output `[capacity, its outputs]`.
+    features: Vec<F>,
+    /// Gradients or tangents of two neighbouring convolutions' outputs, for one block of images.
+    delta: Vec<F>,
+    next_delta: Vec<F>,
     mlp: Workspace<F>,
     /// Action values `[capacity, outputs]` behind a dueling head.
     q: Vec<F>,
     /// Gradients or tangents at its two heads `[capacity, 1 + outputs]`.
-    d_heads: Vec<F>,
+    heads: Vec<F>,
 }
+
+/// Images go through all convolutions in blocks of this size, so that what lies between two layers stays in the cache.
+const BLOCK: usize = 4;
 
 impl Network {
     /// Lays out a network.
@@ -89,14 +110,40 @@ impl Network {
         if spec.outputs == 0 {
             return Err("a network with 0 outputs, at least 1 is needed".into());
         }
-        if !spec.conv.is_empty() {
-            return Err("convolutions are not laid out".into());
+        let mut layout = Layout::default();
+        let mut conv = Vec::with_capacity(spec.conv.len());
+        let mut features = spec.input;
+        for (l, &layer) in spec.conv.iter().enumerate() {
+            let Input::Image(shape) = features else {
+                return Err(format!(
+                    "convolutions need images [height, width, channels], not {} numbers",
+                    features.len()
+                ));
+            };
+            let layer = Conv::new(shape, layer).map_err(|why| format!("convolution {l}: {why}"))?;
+            features = Input::Image(layer.output());
+            let (window, channels) = (layer.window(), layer.spec().channels);
+            conv.push(ConvLayer {
+                w: layout.push(format!("conv{l}.w"), &[window, channels]),
+                b: layout.push(format!("conv{l}.b"), &[channels]),
+                conv: layer,
+            });
         }
-        let mut sizes = vec![spec.input.len()];
+        let mut sizes = vec![features.len()];
         sizes.extend(&spec.hidden);
         sizes.push(spec.outputs + usize::from(spec.dueling));
         let mlp = Mlp::new(&sizes, spec.activation);
-        Ok(Network { layout: mlp.layout().clone(), mlp, outputs: spec.outputs, dueling: spec.dueling })
+        for view in mlp.layout().views() {
+            layout.push(view.name.clone(), &view.shape);
+        }
+        Ok(Network {
+            conv,
+            mlp,
+            layout,
+            activation: spec.activation,
+            outputs: spec.outputs,
+            dueling: spec.dueling,
+        })
     }
 
     /// Names, shapes and places of the parameters.
@@ -111,7 +158,7 @@ impl Network {
 
     /// Values per input row.
     pub fn inputs(&self) -> usize {
-        self.mlp.inputs()
+        self.conv.first().map_or(self.mlp.inputs(), |layer| layer.conv.inputs())
     }
 
     /// Values per output row.
@@ -121,22 +168,49 @@ impl Network {
 
     /// Room for batches of up to `capacity` rows.
     pub fn workspace<F: Real>(&self, capacity: usize) -> NetworkWorkspace<F> {
+        let zeros = |len: usize| vec![F::zero(); len];
         let rows = if self.dueling { capacity } else { 0 };
+        let block = capacity.min(BLOCK);
+        let widest = self.conv.iter().map(|layer| layer.conv.outputs()).max().unwrap_or(0);
         NetworkWorkspace {
-            mlp: self.mlp.workspace(capacity),
-            q: vec![F::zero(); rows * self.outputs],
-            d_heads: vec![F::zero(); rows * (1 + self.outputs)],
+            conv: self.conv.iter().map(|layer| layer.conv.workspace(block)).collect(),
+            images: self.conv.iter().map(|layer| zeros(capacity * layer.conv.outputs())).collect(),
+            features: zeros(self.conv.last().map_or(0, |layer| capacity * layer.conv.outputs())),
+            delta: zeros(block * widest),
+            next_delta: zeros(block * widest),
+            mlp: self.mlp.workspace_for(capacity, !self.conv.is_empty()),
+            q: zeros(rows * self.outputs),
+            heads: zeros(rows * (1 + self.outputs)),
         }
     }
 
     /// Orthogonal weights with `gain` for all layers but the last, which gets `output_gain`; zero biases.
     pub fn init_orthogonal<F: Real>(&self, params: &mut [F], gain: f64, output_gain: f64, rng: &mut Stream) {
-        self.mlp.init_orthogonal(params, gain, output_gain, rng);
+        self.fill(params, |inputs, outputs| init::orthogonal(rng, inputs, outputs, gain));
+        self.mlp.init_orthogonal(&mut params[self.convolved()..], gain, output_gain, rng);
     }
 
     /// Weights uniform in `±1/sqrt(in)`, zero biases.
     pub fn init_uniform<F: Real>(&self, params: &mut [F], rng: &mut Stream) {
-        self.mlp.init_uniform(params, rng);
+        self.fill(params, |inputs, outputs| {
+            init::uniform(rng, inputs, outputs, (inputs as f64).sqrt().recip())
+        });
+        self.mlp.init_uniform(&mut params[self.convolved()..], rng);
+    }
+
+    /// The weights of the convolutions from `draw(inputs, outputs)`, and zero biases.
+    fn fill<F: Real>(&self, params: &mut [F], mut draw: impl FnMut(usize, usize) -> ndarray::Array2<f64>) {
+        assert_eq!(params.len(), self.num_params(), "params against the network's layout");
+        for layer in &self.conv {
+            let weights = draw(layer.conv.window(), layer.conv.spec().channels);
+            params[layer.w.clone()].iter_mut().zip(&weights).for_each(|(p, &w)| *p = F::of(w));
+            params[layer.b.clone()].fill(F::zero());
+        }
+    }
+
+    /// How many parameters belong to convolutions; they come first.
+    fn convolved(&self) -> usize {
+        self.conv.last().map_or(0, |layer| layer.b.end)
     }
 
     /// Computes the outputs `[B, out]` for `x` `[B, in]` and keeps what [`backward`](Self::backward) and [`jvp`](Self::jvp)
@@ -151,13 +225,43 @@ impl Network {
         x: &ArrayRef2<F>,
         ws: &'w mut NetworkWorkspace<F>,
     ) -> ArrayView2<'w, F> {
-        let heads = self.mlp.forward(params, x, &mut ws.mlp);
+        let heads = if self.conv.is_empty() {
+            self.mlp.forward(params, x, &mut ws.mlp)
+        } else {
+            self.convolve(params, x, ws);
+            let features = self.features(x.nrows(), &ws.images);
+            self.mlp.forward(&params[self.convolved()..], &features, &mut ws.mlp)
+        };
         if !self.dueling {
             return heads;
         }
         let q = &mut ws.q[..x.nrows() * self.outputs];
         dueling(heads.as_slice().expect("the output is contiguous"), self.outputs, q);
         ArrayView2::from_shape((x.nrows(), self.outputs), q).expect("the output is contiguous")
+    }
+
+    /// Runs the convolutions.
+    fn convolve<F: Real>(&self, params: &[F], x: &ArrayRef2<F>, ws: &mut NetworkWorkspace<F>) {
+        self.check(params, x, ws);
+        let x = x.as_slice().expect("x must be contiguous");
+        for (from, to) in blocks(x.len() / self.inputs()) {
+            for (l, layer) in self.conv.iter().enumerate() {
+                let (before, after) = ws.images.split_at_mut(l);
+                let (inputs, outputs) = (layer.conv.inputs(), layer.conv.outputs());
+                let input = &before.last().map_or(x, Vec::as_slice)[from * inputs..to * inputs];
+                let output = &mut after[0][from * outputs..to * outputs];
+                let (w, b) = (&params[layer.w.clone()], &params[layer.b.clone()]);
+                layer.conv.forward(w, b, input, &mut ws.conv[l], output);
+                self.activation.apply(output);
+            }
+        }
+    }
+
+    /// What the dense layers look at.
+    fn features<'w, F>(&self, batch: usize, images: &'w [Vec<F>]) -> ArrayView2<'w, F> {
+        let inputs = self.mlp.inputs();
+        ArrayView2::from_shape((batch, inputs), &images[images.len() - 1][..batch * inputs])
+            .expect("the features are contiguous")
     }
 
     /// Adds the gradient of a loss to `grad`, given `d_out` `[B, out]`, the loss's gradient at the outputs of the last
@@ -175,14 +279,54 @@ impl Network {
         grad: &mut [F],
     ) {
         if !self.dueling {
-            return self.mlp.backward(params, x, d_out, &mut ws.mlp, grad);
+            return self.backward_heads(params, x, d_out, ws, grad);
         }
         assert_eq!(d_out.dim(), (x.nrows(), self.outputs), "d_out against the outputs");
-        let d_heads = &mut ws.d_heads[..x.nrows() * (1 + self.outputs)];
-        dueling_gradient(d_out.as_slice().expect("d_out must be contiguous"), self.outputs, d_heads);
-        let d_heads = ArrayView2::from_shape((x.nrows(), 1 + self.outputs), &*d_heads)
-            .expect("the heads are contiguous");
-        self.mlp.backward(params, x, &d_heads, &mut ws.mlp, grad);
+        let mut heads = std::mem::take(&mut ws.heads);
+        let used = &mut heads[..x.nrows() * (1 + self.outputs)];
+        dueling_gradient(d_out.as_slice().expect("d_out must be contiguous"), self.outputs, used);
+        let d_heads =
+            ArrayView2::from_shape((x.nrows(), 1 + self.outputs), &*used).expect("the heads are contiguous");
+        self.backward_heads(params, x, &d_heads, ws, grad);
+        ws.heads = heads;
+    }
+
+    /// The same without a dueling head.
+    #[inline]
+    fn backward_heads<F: Real>(
+        &self,
+        params: &[F],
+        x: &ArrayRef2<F>,
+        d_out: &ArrayRef2<F>,
+        ws: &mut NetworkWorkspace<F>,
+        grad: &mut [F],
+    ) {
+        if self.conv.is_empty() {
+            return self.mlp.backward(params, x, d_out, &mut ws.mlp, grad);
+        }
+        self.check(params, x, ws);
+        assert_eq!(grad.len(), params.len(), "grad against params");
+        let features = self.features(x.nrows(), &ws.images);
+        let (grad, mlp_grad) = grad.split_at_mut(self.convolved());
+        let params_of_mlp = &params[self.convolved()..];
+        self.mlp.backward_to(params_of_mlp, &features, d_out, &mut ws.mlp, mlp_grad, Some(&mut ws.features));
+        let x = x.as_slice().expect("x must be contiguous");
+        let columns = self.mlp.inputs();
+        for (from, to) in blocks(x.len() / self.inputs()) {
+            ws.delta[..(to - from) * columns].copy_from_slice(&ws.features[from * columns..to * columns]);
+            for (l, layer) in self.conv.iter().enumerate().rev() {
+                let (inputs, outputs) = (layer.conv.inputs(), layer.conv.outputs());
+                let delta = &mut ws.delta[..(to - from) * outputs];
+                self.activation.chain(&ws.images[l][from * outputs..to * outputs], delta);
+                let input = if l == 0 { x } else { &ws.images[l - 1] };
+                let (d_w, d_b) = grad[layer.w.start..layer.b.end].split_at_mut(layer.w.len());
+                // Nobody asks for the gradient at the images themselves.
+                let d_x = (l > 0).then(|| &mut ws.next_delta[..(to - from) * inputs]);
+                let input = &input[from * inputs..to * inputs];
+                layer.conv.backward(&params[layer.w.clone()], input, delta, &mut ws.conv[l], d_w, d_b, d_x);
+                std::mem::swap(&mut ws.delta, &mut ws.next_delta);
+            }
+        }
     }
 
     /// The directional derivative of the outputs along `tangent` (a direction in parameter space), at the `params` and `x`
@@ -200,15 +344,65 @@ impl Network {
         out: &mut ArrayRef2<F>,
     ) {
         if !self.dueling {
-            return self.mlp.jvp(params, x, tangent, &mut ws.mlp, out);
+            return self.jvp_heads(params, x, tangent, ws, out);
         }
         assert_eq!(out.dim(), (x.nrows(), self.outputs), "out against the outputs");
-        let d_heads = &mut ws.d_heads[..x.nrows() * (1 + self.outputs)];
-        let mut heads = ArrayViewMut2::from_shape((x.nrows(), 1 + self.outputs), d_heads)
+        let mut heads = std::mem::take(&mut ws.heads);
+        let used = &mut heads[..x.nrows() * (1 + self.outputs)];
+        let mut view = ArrayViewMut2::from_shape((x.nrows(), 1 + self.outputs), &mut *used)
             .expect("the heads are contiguous");
-        self.mlp.jvp(params, x, tangent, &mut ws.mlp, &mut heads);
-        let d_heads = &ws.d_heads[..x.nrows() * (1 + self.outputs)];
-        dueling(d_heads, self.outputs, out.as_slice_mut().expect("out must be contiguous"));
+        self.jvp_heads(params, x, tangent, ws, &mut view);
+        dueling(used, self.outputs, out.as_slice_mut().expect("out must be contiguous"));
+        ws.heads = heads;
+    }
+
+    /// The same without a dueling head.
+    #[inline]
+    fn jvp_heads<F: Real>(
+        &self,
+        params: &[F],
+        x: &ArrayRef2<F>,
+        tangent: &[F],
+        ws: &mut NetworkWorkspace<F>,
+        out: &mut ArrayRef2<F>,
+    ) {
+        if self.conv.is_empty() {
+            return self.mlp.jvp(params, x, tangent, &mut ws.mlp, out);
+        }
+        self.check(params, x, ws);
+        assert_eq!(tangent.len(), params.len(), "tangent against params");
+        let batch = x.nrows();
+        let x = x.as_slice().expect("x must be contiguous");
+        let columns = self.mlp.inputs();
+        for (from, to) in blocks(batch) {
+            for (l, layer) in self.conv.iter().enumerate() {
+                let (inputs, outputs) = (layer.conv.inputs(), layer.conv.outputs());
+                let input = &if l == 0 { x } else { &ws.images[l - 1] }[from * inputs..to * inputs];
+                let carried = (l > 0).then(|| &ws.delta[..(to - from) * inputs]);
+                let next = &mut ws.next_delta[..(to - from) * outputs];
+                let (w, d_w, d_b) =
+                    (&params[layer.w.clone()], &tangent[layer.w.clone()], &tangent[layer.b.clone()]);
+                layer.conv.jvp(w, input, d_w, d_b, carried, &mut ws.conv[l], next);
+                self.activation.chain(&ws.images[l][from * outputs..to * outputs], next);
+                std::mem::swap(&mut ws.delta, &mut ws.next_delta);
+            }
+            ws.features[from * columns..to * columns].copy_from_slice(&ws.delta[..(to - from) * columns]);
+        }
+        let features = self.features(batch, &ws.images);
+        let (params, tangent) = (&params[self.convolved()..], &tangent[self.convolved()..]);
+        let d_features = Some(&ws.features[..batch * columns]);
+        self.mlp.jvp_from(params, &features, tangent, d_features, &mut ws.mlp, out);
+    }
+
+    fn check<F: Real>(&self, params: &[F], x: &ArrayRef2<F>, ws: &NetworkWorkspace<F>) {
+        assert_eq!(params.len(), self.num_params(), "params against the network's layout");
+        assert_eq!(x.ncols(), self.inputs(), "columns of x against the network's inputs");
+        assert!(
+            x.nrows() <= ws.capacity(),
+            "batch of {} rows in a workspace for {}",
+            x.nrows(),
+            ws.capacity()
+        );
     }
 }
 
@@ -217,4 +411,9 @@ impl<F: Real> NetworkWorkspace<F> {
     pub fn capacity(&self) -> usize {
         self.mlp.capacity()
     }
+}
+
+/// The blocks of images `from..to` that cover a batch.
+fn blocks(batch: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..batch).step_by(BLOCK).map(move |from| (from, (from + BLOCK).min(batch)))
 }

@@ -4,6 +4,8 @@
 pub mod alias;
 /// Bellman equations: `bellman.*`.
 pub mod bellman;
+/// Convolutions and the dueling head: `nn.conv`, `dqn.dueling`.
+pub mod conv;
 /// Dynamic programming: `dp.*`.
 pub mod dp;
 /// Advantage estimation: `gae.*`.

@@ -67,7 +67,12 @@ fn network(
     widest: usize,
     rows: usize,
 ) -> impl Strategy<Value = Network> + Clone + Send + Sync {
-    let activation = prop_oneof![Just(Activation::Identity), Just(Activation::Relu), Just(Activation::Tanh)];
+    let activation = prop_oneof![
+        Just(Activation::Identity),
+        Just(Activation::Relu),
+        Just(Activation::Tanh),
+        Just(Activation::Softplus)
+    ];
     (vec(1..=widest, layers.start() + 1..=layers.end() + 1), activation, 1..=rows, any::<u64>()).prop_map(
         |(sizes, activation, rows, seed)| {
             let mut next = normal_numbers(seed);
@@ -87,7 +92,7 @@ fn network(
 }
 
 /// Standard normal numbers by Box and Muller from a 64-bit mixer (Steele, Lea and Flood, 2014).
-fn normal_numbers(mut state: u64) -> impl FnMut() -> f64 {
+pub(super) fn normal_numbers(mut state: u64) -> impl FnMut() -> f64 {
     let mut unit = move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = state;
@@ -134,16 +139,21 @@ pub(super) fn plain_forward(
                     return z;
                 }
                 seen(z);
-                match activation {
-                    Activation::Tanh => z.tanh(),
-                    Activation::Relu => z.max(0.0),
-                    Activation::Softplus => z.exp().ln_1p(),
-                    Activation::Identity => z,
-                }
+                plain_activation(activation, z)
             })
             .collect();
     }
     h
+}
+
+/// The non-linearity, as it is defined.
+pub(super) fn plain_activation(activation: Activation, z: f64) -> f64 {
+    match activation {
+        Activation::Tanh => z.tanh(),
+        Activation::Relu => z.max(0.0),
+        Activation::Softplus => z.exp().ln_1p(),
+        Activation::Identity => z,
+    }
 }
 
 impl Network {
