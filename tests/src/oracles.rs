@@ -345,6 +345,27 @@ pub fn jacobian(f: impl Fn(&[f64]) -> Vec<f64>, x: &[f64]) -> Vec<Vec<f64>> {
     transpose(&columns)
 }
 
+/// The step of second differences: at [`FD_STEP`] rounding alone would reach 1e-5.
+pub const HESSIAN_STEP: f64 = 1e-4;
+
+/// The Hessian of `f` at `x` by second differences.
+pub fn hessian(f: impl Fn(&[f64]) -> f64, x: &[f64]) -> Vec<Vec<f64>> {
+    let h = HESSIAN_STEP;
+    let moved = |steps: [(usize, f64); 2]| {
+        let mut at = x.to_vec();
+        steps.iter().for_each(|&(i, step)| at[i] += step);
+        f(&at)
+    };
+    let entry = |i: usize, k: usize| {
+        if i == k {
+            return (moved([(i, h), (i, 0.0)]) - 2.0 * f(x) + moved([(i, -h), (i, 0.0)])) / (h * h);
+        }
+        let same = moved([(i, h), (k, h)]) + moved([(i, -h), (k, -h)]);
+        (same - moved([(i, h), (k, -h)]) - moved([(i, -h), (k, h)])) / (4.0 * h * h)
+    };
+    (0..x.len()).map(|i| (0..x.len()).map(|k| entry(i, k)).collect()).collect()
+}
+
 // QUAD
 
 /// Nodes of a quadrature.
@@ -466,6 +487,10 @@ mod tests {
         assert!((g[0] - 12.0).abs() < 1e-8 && (g[1] - 9.0).abs() < 1e-8);
         let j = jacobian(|x| vec![x[0] * x[1], x[1], 1.0], &[3.0, 2.0]);
         assert!((j[0][1] - 3.0).abs() < 1e-8 && (j[1][1] - 1.0).abs() < 1e-8 && j[2] == [0.0, 0.0]);
+        let h = hessian(|x| x[0] * x[0] * x[1], &[3.0, 2.0]);
+        for (row, want) in h.iter().zip([[4.0, 6.0], [6.0, 0.0]]) {
+            assert!(row.iter().zip(want).all(|(h, w)| (h - w).abs() < 1e-6), "{h:?}");
+        }
     }
 
     #[test]

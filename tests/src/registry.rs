@@ -21,6 +21,8 @@ pub fn registry() -> Vec<Check> {
         checks::alias::checks(),
         checks::tabular_agents::checks(),
         checks::gae::checks(),
+        checks::fisher::checks(),
+        checks::trust_region::checks(),
         checks::ppo::checks(),
         checks::kl::checks(),
         checks::policy::checks(),

@@ -44,7 +44,9 @@ fn largest<F: Real>(values: impl Iterator<Item = F>) -> F {
 // ANCHOR: trpo.bound-max
 pub fn max_penalty<F: Real>(largest_advantage: F, squared_distance: F, gamma: F) -> F {
     let left = F::one() - gamma;
-    F::of(4.0) * largest_advantage * gamma / (left * left) * squared_distance
+    let factor = F::of(4.0) * largest_advantage * gamma / (left * left);
+    // Where nothing can be lost, not even an infinite divergence loses it.
+    if factor == F::zero() { F::zero() } else { factor * squared_distance }
 }
 
 /// `eps` of [`max_penalty`]: the largest advantage, whatever its sign.

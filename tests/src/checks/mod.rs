@@ -8,6 +8,8 @@ pub mod bellman;
 pub mod conv;
 /// Dynamic programming: `dp.*`.
 pub mod dp;
+/// Fisher information and natural gradients: `fisher.*`, `ng.*`.
+pub mod fisher;
 /// Advantage estimation: `gae.*`.
 pub mod gae;
 /// Estimators of the Kullback-Leibler divergence: `kl.*`.
@@ -48,3 +50,5 @@ pub mod tabular_agents;
 pub mod td;
 /// Calculus: `tools.*`.
 pub mod tools;
+/// Performance differences, their bounds, and ascent by lower bounds: `trpo.*` but for the solver, `cpi.*`, `mm.*`.
+pub mod trust_region;
