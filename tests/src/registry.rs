@@ -25,6 +25,7 @@ pub fn registry() -> Vec<Check> {
         checks::trust_region::checks(),
         checks::ppo::checks(),
         checks::kl::checks(),
+        checks::pg::checks(),
         checks::policy::checks(),
         checks::nn::checks(),
         checks::conv::checks(),

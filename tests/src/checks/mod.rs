@@ -26,6 +26,8 @@ pub mod mcts;
 pub mod mdp;
 /// Networks and optimisers: `nn.*`, `opt.*`.
 pub mod nn;
+/// Policy gradients: `pg.*`, `ac.*`.
+pub mod pg;
 /// Action distributions and the entropy bonus: `policy.*`, `ent.*`.
 pub mod policy;
 /// Proximal policy optimisation: `ppo.*`.
