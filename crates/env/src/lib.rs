@@ -15,14 +15,14 @@
 //!
 //! | ID | options, after `?` and separated by `&` |
 //! |---|---|
-//! | `CartPole-v1`, `MountainCar-v0`, `MountainCarContinuous-v0`, `Acrobot-v1`, `Pendulum-v1` | |
+//! | `CartPole-v1`, `MountainCar-v0`, `MountainCarContinuous-v0`, `Acrobot-v1`, `Pendulum-v1` | `stack=4` |
 //! | `FrozenLake-v1`, `FrozenLake8x8-v1` | `map=4x4`, `8x8` or rows such as `SFF/FHG`; `slippery=false`; `success_rate=0.8` |
 //! | `CliffWalking-v1` | `slippery=true` |
 //! | `Taxi-v3` (also `Taxi-v4`) | |
 //! | `Blackjack-v1` | `sab=false`, `natural=true` |
 //! | `GridWorld-v0` (also `GridWorld`) | `map=...+/.#.-/S...`, `noise=0.2`, `living_reward=-0.04` |
 //! | `Crawler-v0`, `Corridor-v0` | |
-//! | `MinAtar/Breakout-v1` (also `-v0`, with all six actions) | `sticky=0.1`, `ramping=false` |
+//! | `MinAtar/Breakout-v1`, `Asterix`, `Freeway`, `Seaquest`, `SpaceInvaders`; `-v0` with all six actions | `sticky=0.1`, `ramping=false`, `stack=4` |
 //! | all | `max_steps=200` in place of the ID's own limit |
 //!
 //! There are two ways to write an environment, and both give an [`Env`] and a [`VecEnv`]:
@@ -54,6 +54,7 @@ mod registry;
 mod saved;
 pub mod scene;
 mod space;
+mod stack;
 mod sync_vec;
 pub mod taxi;
 mod traits;
@@ -70,5 +71,6 @@ pub use registry::{
     spec,
 };
 pub use space::Space;
+pub use stack::{FrameStack, Stacked};
 pub use sync_vec::{SyncVec, reset_stream, step_stream};
 pub use traits::{Action, Actions, Env, StateError, VecEnv};

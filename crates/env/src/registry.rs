@@ -1,5 +1,5 @@
 use crate::{
-    Batch, Dynamics, Env, Finite, FiniteModel, FiniteTable, Grid, Single, SyncVec, VecEnv,
+    Batch, Dynamics, Env, Finite, FiniteModel, FiniteTable, Grid, Single, Stacked, SyncVec, VecEnv,
     acrobot::Acrobot,
     blackjack::Blackjack,
     cart_pole::CartPole,
@@ -49,6 +49,9 @@ pub struct EnvOption {
 pub const MAX_STEPS: EnvOption =
     EnvOption { name: "max_steps", default: "the ID's", allowed: "a whole number from 1" };
 
+/// How many observations are seen at once, for boxes and images.
+const STACK: EnvOption = EnvOption { name: "stack", default: "1", allowed: "a whole number from 1 to 100" };
+
 const SLIPPERY: EnvOption = EnvOption { name: "slippery", default: "true", allowed: "true, false" };
 const SUCCESS_RATE: EnvOption =
     EnvOption { name: "success_rate", default: "0.3333333333333333", allowed: "a number in [0, 1]" };
@@ -65,6 +68,7 @@ const fn minatar(id: &'static str, description: &'static str) -> EnvSpec {
     const OPTIONS: &[EnvOption] = &[
         EnvOption { name: "sticky", default: "0.1", allowed: "a number in [0, 1]" },
         EnvOption { name: "ramping", default: "true", allowed: "true, false" },
+        STACK,
     ];
     EnvSpec { id, aliases: &[], reward_threshold: None, max_steps: None, description, options: OPTIONS }
 }
@@ -77,7 +81,7 @@ pub const IDS: &[EnvSpec] = &[
         reward_threshold: Some(475.0),
         max_steps: Some(500),
         description: "push a cart so that the pole on it stays up",
-        options: &[],
+        options: &[STACK],
     },
     EnvSpec {
         id: "MountainCar-v0",
@@ -85,7 +89,7 @@ pub const IDS: &[EnvSpec] = &[
         reward_threshold: Some(-110.0),
         max_steps: Some(200),
         description: "swing a weak car out of a valley: left, coast, right",
-        options: &[],
+        options: &[STACK],
     },
     EnvSpec {
         id: "MountainCarContinuous-v0",
@@ -93,7 +97,7 @@ pub const IDS: &[EnvSpec] = &[
         reward_threshold: Some(90.0),
         max_steps: Some(999),
         description: "swing a weak car out of a valley with any force, and pay for it",
-        options: &[],
+        options: &[STACK],
     },
     EnvSpec {
         id: "Acrobot-v1",
@@ -101,7 +105,7 @@ pub const IDS: &[EnvSpec] = &[
         reward_threshold: Some(-100.0),
         max_steps: Some(500),
         description: "swing the foot of two hanging links above a line",
-        options: &[],
+        options: &[STACK],
     },
     EnvSpec {
         id: "Pendulum-v1",
@@ -109,7 +113,7 @@ pub const IDS: &[EnvSpec] = &[
         reward_threshold: None,
         max_steps: Some(200),
         description: "swing a pendulum up and hold it with a weak motor",
-        options: &[],
+        options: &[STACK],
     },
     EnvSpec {
         id: "FrozenLake-v1",
@@ -464,6 +468,14 @@ impl<'a> Options<'a> {
         Ok(self.spec.max_steps)
     }
 
+    /// How many observations are seen at once; 1 where that can't be set.
+    fn stack(&self) -> Result<usize, Problem> {
+        if self.spec.options.contains(&STACK) {
+            return self.value(STACK.name, |depth| (1..=100).contains(depth));
+        }
+        Ok(1)
+    }
+
     fn lake(&self) -> Result<FrozenLake, Problem> {
         let rate = self.value("success_rate", |rate| (0.0..=1.0).contains(rate))?;
         let rate = if self.flag("slippery")? { rate } else { 1.0 };
@@ -497,11 +509,13 @@ fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
     let steps = options.max_steps().map_err(fail)?;
     let full = canonical(id, spec);
     Ok(match spec.id {
-        "CartPole-v1" => visitor.dynamics::<CartPole, 4, 4>(full, steps),
-        "MountainCar-v0" => visitor.dynamics::<MountainCar, 2, 2>(full, steps),
-        "MountainCarContinuous-v0" => visitor.dynamics::<MountainCarContinuous, 2, 2>(full, steps),
-        "Acrobot-v1" => visitor.dynamics::<Acrobot, 4, 6>(full, steps),
-        "Pendulum-v1" => visitor.dynamics::<Pendulum, 2, 3>(full, steps),
+        "CartPole-v1" => moving::<CartPole, 4, 4, V>(visitor, full, &options).map_err(fail)?,
+        "MountainCar-v0" => moving::<MountainCar, 2, 2, V>(visitor, full, &options).map_err(fail)?,
+        "MountainCarContinuous-v0" => {
+            moving::<MountainCarContinuous, 2, 2, V>(visitor, full, &options).map_err(fail)?
+        }
+        "Acrobot-v1" => moving::<Acrobot, 4, 6, V>(visitor, full, &options).map_err(fail)?,
+        "Pendulum-v1" => moving::<Pendulum, 2, 3, V>(visitor, full, &options).map_err(fail)?,
         "FrozenLake-v1" | "FrozenLake8x8-v1" => visitor.finite(full, options.lake().map_err(fail)?, steps),
         "CliffWalking-v1" => {
             visitor.finite(full, CliffWalking::new(options.flag("slippery").map_err(fail)?), steps)
@@ -533,16 +547,33 @@ fn visit<V: Visitor>(id: &str, visitor: V) -> Result<V::Out, UnknownEnv> {
     })
 }
 
+fn moving<M: Dynamics<S, D>, const S: usize, const D: usize, V: Visitor>(
+    visitor: V,
+    id: String,
+    options: &Options<'_>,
+) -> Result<V::Out, Problem> {
+    let max_steps = options.max_steps()?;
+    Ok(match options.stack()? {
+        1 => visitor.dynamics::<M, S, D>(id, max_steps),
+        depth => visitor.other(id, || Stacked::new(Single::<M, S, D>::new(max_steps), depth)),
+    })
+}
+
 fn game<G: Game, V: Visitor>(visitor: V, id: String, options: &Options<'_>) -> Result<V::Out, Problem> {
     let rules = options.minatar()?;
-    Ok(visitor.other(id, || MinAtar::<G>::new(rules)))
+    Ok(match options.stack()? {
+        1 => visitor.other(id, || MinAtar::<G>::new(rules)),
+        depth => visitor.other(id, || Stacked::new(MinAtar::<G>::new(rules), depth)),
+    })
 }
 
 /// The name that looks most like `asked`, unless none looks like it.
 fn nearest(asked: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let lower = asked.to_lowercase();
-    let scored = names.map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
-    let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // `Breakout-v1` is meant to find `MinAtar/Breakout-v1`; of two that come equally near the first is meant.
+    let score = |name: &str| strsim::jaro_winkler(&lower, &name.to_lowercase());
+    let scored = names.map(|name| (score(name).max(score(name.rsplit('/').next().unwrap_or(name))), name));
+    let (score, name) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     (score > 0.75).then_some(name)
 }
 
@@ -578,10 +609,24 @@ mod tests {
             ("FrozenLake?x=1", "unknown environment `FrozenLake`; did you mean `FrozenLake-v1`?"),
             ("FrozenLake-v1?slipery=1", "FrozenLake-v1 has no option `slipery`; did you mean `slippery`?"),
             ("FrozenLake-v1?slippery=1", "FrozenLake-v1: option `slippery` is `1`; allowed: true, false"),
-            ("CartPole-v1?gravity=1", "CartPole-v1 has no option `gravity`; there are max_steps"),
+            ("CartPole-v1?gravity=1", "CartPole-v1 has no option `gravity`; there are stack, max_steps"),
             (
                 "CartPole-v1?max_steps=0",
                 "CartPole-v1: option `max_steps` is `0`; allowed: a whole number from 1",
+            ),
+            (
+                "CartPole-v1?stack=0",
+                "CartPole-v1: option `stack` is `0`; allowed: a whole number from 1 to 100",
+            ),
+            ("Taxi-v3?stack=4", "Taxi-v3 has no option `stack`; there are max_steps"),
+            ("Breakout-v1", "unknown environment `Breakout-v1`; did you mean `MinAtar/Breakout-v1`?"),
+            (
+                "MinAtar/Seaquest",
+                "unknown environment `MinAtar/Seaquest`; did you mean `MinAtar/Seaquest-v1`?",
+            ),
+            (
+                "MinAtar/Freeway-v1?sticky=2",
+                "MinAtar/Freeway-v1: option `sticky` is `2`; allowed: a number in [0, 1]",
             ),
             ("GridWorld-v0?noise=2", "GridWorld-v0: option `noise` is `2`; allowed: a number in [0, 1]"),
         ] {

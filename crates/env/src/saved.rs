@@ -81,7 +81,7 @@ pub(crate) fn number(x: f64) -> Value {
     }
 }
 
-fn read_number(field: &str, value: &Value) -> Result<f64, StateError> {
+pub(crate) fn read_number(field: &str, value: &Value) -> Result<f64, StateError> {
     match value.as_str() {
         Some("NaN") => Ok(f64::NAN),
         Some("inf") => Ok(f64::INFINITY),
