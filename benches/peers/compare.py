@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs rederive and other libraries on the same job, in turn, one thread on one core, and prints a table of ratios.
 
-    python3 benches/peers/compare.py [--job ppo|dqn|trpo|gae|env|q|dp] [--steps N] [--repeat 3] [--out FILE.json]
+    python3 benches/peers/compare.py [--job ppo|dqn|trpo|gae|conv|env|q|dp] [--steps N] [--repeat 3] [--out FILE.json]
 
 Standard library only; the peers run in the Python given with --python (README.md says how to set it up). Every
 contender runs once per round, each round starts with another one, and a ratio is taken between two runs of the same
@@ -29,6 +29,7 @@ PEERS = {
     "dqn": ["dqn_purejaxrl.py", "dqn_cleanrl.py", "dqn_sb3.py"],
     "trpo": ["trpo_sb3.py"],
     "gae": ["gae_c.py", "gae_jax.py", "gae_numpy.py", "gae_torch.py"],
+    "conv": ["conv_torch.py", "conv_jax.py"],
     "env": ["env_gymnasium.py", "env_gymnax.py"],
     "q": ["q_numba.py", "q_gymnasium.py"],
     "dp": ["dp_quantecon.py", "dp_numba.py", "dp_mdpsolver.py"],
@@ -36,7 +37,7 @@ PEERS = {
 ONE_THREAD = {name: "1" for name in (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")}
 # What the means of a case are means of, by their number.
-WHAT = {0: (), 1: ("value",), 2: ("advantage", "return")}
+WHAT = {0: (), 1: ("value",), 2: ("advantage", "return"), 3: ("output", "squared output", "squared gradient")}
 # The outputs of all contenders agree to this much, relative to 1 + |mean|.
 CHECK_TOLERANCE = 1e-4
 
@@ -280,7 +281,7 @@ def cell(values):
 
 
 def table(rows, titles, job_name):
-    unit = {"gae": "GAE steps/s", "dp": "solved/s"}.get(job_name, "steps/s")
+    unit = {"gae": "GAE steps/s", "dp": "solved/s", "conv": "images/s"}.get(job_name, "steps/s")
     header = ["", unit, "rederive is x times as fast"]
     extra = []
     if job_name in job.TRAINING:
@@ -336,7 +337,7 @@ def main():
     titles["rederive"] = "rederive"
 
     rows = summarise(rounds, names, args.job)
-    wrong = disagreements(rounds) if args.job in ("gae", "dp") else []
+    wrong = disagreements(rounds) if args.job in ("gae", "dp", "conv") else []
     if args.job in job.TRAINING and "rederive" not in absent:
         wrong += other_settings(folder, args.job)
     failed = {name: r[name]["failed"] for r in rounds for name in names if "failed" in r[name]}
@@ -345,6 +346,7 @@ def main():
     what = {**{name: f"{name.upper()} on {settings['env']}, {args.steps} steps"
                for name, (settings, _, _) in job.TRAINING.items()},
             "gae": "GAE, f32, all contenders on the same arrays",
+            "conv": f"a convolution, and a network with one, forward and backward, batches of {job.CONV_BATCH}, f32",
             "env": f"stepping {job.PPO['env']} with random actions",
             "q": "tabular Q-learning, one environment, steps with their updates",
             "dp": f"finite processes solved to {job.DP_TOL:g}, gamma {job.DP_GAMMA}"}[args.job]

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import math
 import statistics
 import sys
 import time
@@ -73,6 +74,9 @@ GAE_GAMMA, GAE_LAMBDA = 0.99, 0.95
 ENV_SIZES = [4, 4096]
 ENV_ACTION_ROWS = 64
 
+# MinAtar's images (Breakout and Asterix have 4 channels, SpaceInvaders 6, Freeway 7, Seaquest 10), in batches.
+CONV_DEPTHS, CONV_BATCH = [4, 6, 7, 10], 32
+
 # Tabular Q-learning with constant steps, from a table of zeros; the first of equal values is the best.
 Q = {"alpha": 0.1, "gamma": 0.99, "epsilon": 0.1}
 Q_CASES = [{"case": "FrozenLake-v1", "gymnasium": "FrozenLake-v1"}, {"case": "Taxi-v3", "gymnasium": "Taxi-v4"}]
@@ -125,21 +129,25 @@ def training_report(steps, wall_seconds, compile_seconds, episodes):
     }
 
 
-def gae_data(num_steps, num_envs):
-    """The same pseudo-random rollout in every language: reward, value, next_value f32 and end u8, each [T, N]."""
+def uniform(salt, *shape):
+    """The same pseudo-random numbers in [0, 1) in every language, f32."""
     import numpy as np
 
-    def uniform(salt):
-        with np.errstate(over="ignore"):
-            x = np.arange(num_steps * num_envs, dtype=np.uint32) + np.uint32(salt * 0x9E3779B9 & 0xFFFFFFFF)
-            x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-            x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-            x = x ^ (x >> np.uint32(16))
-        return ((x >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)).reshape(num_steps, num_envs)
+    with np.errstate(over="ignore"):
+        x = np.arange(math.prod(shape), dtype=np.uint32) + np.uint32(salt * 0x9E3779B9 & 0xFFFFFFFF)
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+        x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+        x = x ^ (x >> np.uint32(16))
+    return ((x >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
 
-    chance = uniform(4)
+
+def gae_data(*shape):
+    """The same rollout in every language: reward, value, next_value f32 and end u8, each [T, N]."""
+    import numpy as np
+
+    chance = uniform(4, *shape)
     end = np.where(chance < 0.01, 1, np.where(chance < 0.02, 2, 0)).astype(np.uint8)
-    return uniform(1), uniform(2) * 10 - 5, uniform(3) * 10 - 5, end
+    return uniform(1, *shape), uniform(2, *shape) * 10 - 5, uniform(3, *shape) * 10 - 5, end
 
 
 def seconds_per_call(call, budget=0.5, batched=False):
@@ -182,6 +190,42 @@ def gae_report(prepare, batched=False):
         cases.append({"case": f"{num_steps}x{num_envs}", "items": num_steps * num_envs, "seconds": seconds,
                       "items_per_second": num_steps * num_envs / seconds, "first_call_seconds": first,
                       "check": means})
+    return {"cases": cases}
+
+
+def conv_data(depth, network):
+    """Images [32, 10, 10, depth], the gradient at the outputs, and weights and biases: of a convolution with 16 channels of
+    3 x 3 (weights [3, 3, depth, 16]) and, for the network, of dense layers with 128 and 6 units after it (weights
+    [in, out]; the first of them takes the images [8, 8, 16] in this order)."""
+    shapes = [(3, 3, depth, 16), (16,)]
+    if network:
+        shapes += [(1024, 128), (128,), (128, 6), (6,)]
+    weights = [(uniform(i + 3, *shape) - 0.5) * 2 / math.sqrt(math.prod(shape[:-1])) for i, shape in enumerate(shapes)]
+    outputs = (CONV_BATCH, 6) if network else (CONV_BATCH, 8, 8, 16)
+    return uniform(1, CONV_BATCH, 10, 10, depth), uniform(2, *outputs) - 0.5, weights
+
+
+def conv_report(prepare):
+    """Times `prepare(images, d_outputs, weights)() -> (outputs, gradients of the weights)`, forward and backward, with
+    ReLU between layers and no gradient at the images.
+
+    The means of outputs and squares are reported, so that `compare.py` sees whether all contenders computed the same thing.
+    """
+    import numpy as np
+
+    cases = []
+    for network in (False, True):
+        for depth in CONV_DEPTHS:
+            call = prepare(*conv_data(depth, network))
+            start = time.perf_counter()
+            output, gradients = call()
+            first = time.perf_counter() - start
+            output = np.asarray(output, np.float64)
+            gradients = np.concatenate([np.asarray(g, np.float64).ravel() for g in gradients])
+            seconds = seconds_per_call(call, budget=1.0)
+            cases.append({"case": f"{'network' if network else 'layer'} 10x10x{depth}", "items": CONV_BATCH,
+                          "seconds": seconds, "items_per_second": CONV_BATCH / seconds, "first_call_seconds": first,
+                          "check": [output.mean(), (output**2).mean(), (gradients**2).mean()]})
     return {"cases": cases}
 
 

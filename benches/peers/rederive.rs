@@ -1,5 +1,5 @@
-//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae`, `rederive-peer env`,
-//! `rederive-peer q` and `rederive-peer dp DIR`, for which `rederive-peer dp-data DIR` writes the data. Prints one JSON line like the
+//! This project's own entry in the jobs that the command line has no command for: `rederive-peer gae`,
+//! `rederive-peer conv`, `rederive-peer env`, `rederive-peer q` and `rederive-peer dp DIR`, for which `rederive-peer dp-data DIR` writes the data. Prints one JSON line like the
 //! peers beside it; the data and the shapes are those of `job.py`.
 
 use ndarray::{Array2, Axis};
@@ -7,6 +7,7 @@ use rederive_env::{
     Actions, AnyMdp, End, Mdp, Stream, finite_table, generate::Generator, make_vec, read_mdp,
 };
 use rederive_math::gae::gae;
+use rederive_nn::{Activation, Conv, ConvSpec, Input, Network, NetworkSpec};
 use rederive_q_learning::{Config, Method, QLearning};
 use rederive_tabular::{Options, solve};
 use rederive_train::{EpisodeLog, Learner, Report};
@@ -16,6 +17,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const GAE_SHAPES: [(usize, usize); 3] = [(128, 8), (128, 4096), (2048, 2048)];
+/// Channels of MinAtar's images.
+const CONV_DEPTHS: [usize; 4] = [4, 6, 7, 10];
+const CONV_BATCH: usize = 32;
 const ENV_SIZES: [usize; 2] = [4, 4096];
 const ACTION_ROWS: usize = 64;
 const Q_ENVS: [&str; 2] = ["FrozenLake-v1", "Taxi-v3"];
@@ -37,6 +41,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cases: Vec<Value> = match arguments.first().map(String::as_str) {
         Some("gae") => GAE_SHAPES.iter().map(|&(steps, envs)| gae_case(steps, envs)).collect(),
+        Some("conv") => [false, true]
+            .iter()
+            .flat_map(|&network| CONV_DEPTHS.iter().map(move |&depth| conv_case(depth, network)))
+            .collect(),
         Some("env") => ENV_SIZES.iter().map(|&envs| env_case(envs)).collect(),
         Some("q") => Q_ENVS.iter().map(|id| q_case(id)).collect(),
         Some("dp-data") if arguments.len() == 2 => return dp_data(Path::new(&arguments[1])),
@@ -44,7 +52,7 @@ fn main() {
             (0..DP_CASES.len()).map(|i| dp_case(Path::new(&arguments[1]), i)).collect()
         }
         _ => {
-            eprintln!("usage: rederive-peer gae|env|q|dp-data DIR|dp DIR");
+            eprintln!("usage: rederive-peer gae|conv|env|q|dp-data DIR|dp DIR");
             std::process::exit(2);
         }
     };
@@ -80,6 +88,70 @@ fn gae_case(steps: usize, envs: usize) -> Value {
         "seconds": seconds,
         "items_per_second": items as f64 / seconds,
         "check": [mean(&advantage), mean(&return_)],
+    })
+}
+
+/// The layer alone, or the network: the same weights in the same order, read as named views.
+fn conv_case(depth: usize, whole: bool) -> Value {
+    let spec = ConvSpec { channels: 16, kernel: 3, stride: 1, padding: 0 };
+    let input = [10, 10, depth];
+    let network = Network::new(&NetworkSpec {
+        input: Input::Image(input),
+        conv: vec![spec],
+        hidden: vec![128],
+        outputs: 6,
+        activation: Activation::Relu,
+        dueling: false,
+    })
+    .expect("a window fits");
+    let conv = Conv::new(input, spec).expect("a window fits");
+    let views = &network.layout().views()[..if whole { 6 } else { 2 }];
+    let mut params = Vec::new();
+    for (salt, view) in (3..).zip(views) {
+        let rows = if view.shape.len() == 2 { view.shape[0] as f32 } else { 1.0 };
+        params.extend((0..view.range.len()).map(|i| (uniform(i, salt) - 0.5) * 2.0 / rows.sqrt()));
+    }
+    let array = |columns: usize, salt: u32, offset: f32| {
+        Array2::from_shape_fn((CONV_BATCH, columns), |(i, j)| uniform(i * columns + j, salt) + offset)
+    };
+    let x = array(conv.inputs(), 1, 0.0);
+    let d_y = array(if whole { 6 } else { conv.outputs() }, 2, -0.5);
+    let mut grad = vec![0.0f32; params.len()];
+    let mut y = Array2::from_elem(d_y.dim(), f32::NAN);
+    let seconds = if whole {
+        let mut ws = network.workspace(CONV_BATCH);
+        let mut call = || {
+            y.assign(&network.forward(&params, &x, &mut ws));
+            grad.fill(0.0);
+            network.backward(&params, &x, &d_y, &mut ws, &mut grad);
+        };
+        seconds_per_call(&mut call, Duration::from_secs(1))
+    } else {
+        let mut ws = conv.workspace(CONV_BATCH);
+        let (w, b) = params.split_at(views[0].range.len());
+        let (x, d_y) = (x.as_slice().expect("contiguous"), d_y.as_slice().expect("contiguous"));
+        let mut call = || {
+            conv.forward(w, b, x, &mut ws, y.as_slice_mut().expect("contiguous"));
+            grad.fill(0.0);
+            let (d_w, d_b) = grad.split_at_mut(w.len());
+            conv.backward(w, x, d_y, &mut ws, d_w, d_b, None);
+        };
+        seconds_per_call(&mut call, Duration::from_secs(1))
+    };
+    let mean = |values: &mut dyn Iterator<Item = f32>, power: i32| {
+        let (sum, count) = values.fold((0.0, 0.0), |(sum, n), x| (sum + f64::from(x).powi(power), n + 1.0));
+        sum / count
+    };
+    json!({
+        "case": format!("{} 10x10x{depth}", if whole { "network" } else { "layer" }),
+        "items": CONV_BATCH,
+        "seconds": seconds,
+        "items_per_second": CONV_BATCH as f64 / seconds,
+        "check": [
+            mean(&mut y.iter().copied(), 1),
+            mean(&mut y.iter().copied(), 2),
+            mean(&mut grad.iter().copied(), 2),
+        ],
     })
 }
 

@@ -248,10 +248,12 @@ impl Algorithm {
     /// A field that the algorithm does not have, a value of the wrong type or out of range, or actions that do not fit.
     pub fn make(&self, config: &Table, env: &dyn VecEnv, seed: u64) -> Result<Box<dyn Learner>, ConfigError> {
         if !(self.fits)(env.action_space()) {
-            let others = ALGORITHMS.iter().filter(|other| (other.fits)(env.action_space())).map(|other| other.name);
+            let others =
+                ALGORITHMS.iter().filter(|other| (other.fits)(env.action_space())).map(|other| other.name);
             let others = others.collect::<Vec<_>>().join(", ");
             let (actions, name, id) = (self.actions, self.name, env.id());
-            let allowed = format!("an environment with {actions} actions for {name}; what fits {id}: {others}");
+            let allowed =
+                format!("an environment with {actions} actions for {name}; what fits {id}: {others}");
             return Err(ConfigError::new("env", id, allowed));
         }
         self.complete(config)?;
