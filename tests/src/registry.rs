@@ -20,6 +20,7 @@ pub fn registry() -> Vec<Check> {
         checks::linear::checks(),
         checks::alias::checks(),
         checks::tabular_agents::checks(),
+        checks::frame_stack::checks(),
         checks::gae::checks(),
         checks::fisher::checks(),
         checks::trust_region::checks(),

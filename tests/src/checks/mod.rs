@@ -10,6 +10,8 @@ pub mod conv;
 pub mod dp;
 /// Fisher information and natural gradients: `fisher.*`, `ng.*`.
 pub mod fisher;
+/// Stacked observations: `dqn.frame-stack`.
+pub mod frame_stack;
 /// Advantage estimation: `gae.*`.
 pub mod gae;
 /// Estimators of the Kullback-Leibler divergence: `kl.*`.
