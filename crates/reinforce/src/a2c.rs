@@ -1,4 +1,5 @@
 use crate::a2c_config::{A2cConfig, Advantage};
+use crate::agent::mean_std;
 use crate::loss::{self, Batch, Coefficients, Gradients};
 use ndarray::{Array2, ArrayRef2, ArrayView2};
 use rederive_env::VecEnv;
@@ -186,7 +187,6 @@ impl A2c {
             }
         }
         self.optimizer.step(self.networks.params_mut(), &self.grad, lr as f32);
-        let std = self.networks.log_std();
         report.values.clear();
         report.values.extend([
             f64::from(terms.policy),
@@ -195,7 +195,7 @@ impl A2c {
             f64::from(explained),
             f64::from(norm),
             lr,
-            std.iter().map(|s| f64::from(s.exp())).sum::<f64>() / std.len().max(1) as f64,
+            mean_std(&self.networks),
         ]);
         Ok(())
     }

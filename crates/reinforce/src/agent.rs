@@ -261,6 +261,13 @@ impl Reinforce {
     }
 }
 
+/// The mean standard deviation of a Gaussian policy, 0 for others.
+pub(crate) fn mean_std(networks: &Networks) -> f64 {
+    let log_std = networks.log_std();
+    let sum = log_std.iter().fold(0.0, |sum, s| sum + f64::from(s.exp()));
+    sum / log_std.len().max(1) as f64
+}
+
 /// A vector as an array of one column.
 fn column<T>(x: &[T]) -> ArrayView2<'_, T> {
     ArrayView2::from_shape((x.len(), 1), x).expect("one column")
@@ -302,7 +309,6 @@ impl Learner for Reinforce {
         } else {
             0.0
         };
-        let std = self.networks.log_std();
         report.steps = steps;
         report.values.clear();
         report.values.extend([
@@ -314,7 +320,7 @@ impl Learner for Reinforce {
             f64::from(norm),
             self.episodes.len() as f64,
             lr,
-            std.iter().map(|s| f64::from(s.exp())).sum::<f64>() / std.len().max(1) as f64,
+            mean_std(&self.networks),
         ]);
         self.steps += steps;
         self.updates = update;

@@ -10,7 +10,7 @@ struct Run {
     env: Box<dyn VecEnv>,
     log: EpisodeLog,
     ended: Vec<EpisodeStats>,
-    values: Vec<f64>,
+    values: Vec<u64>,
 }
 
 type State = (Checkpoint, serde_json::Value, EpisodeLog);
@@ -29,7 +29,8 @@ impl Run {
         for _ in 0..times {
             self.agent.iterate(self.env.as_mut(), 0.3, &mut self.log, &mut report).unwrap();
             self.ended.extend(self.log.drain());
-            self.values.extend(&report.values);
+            // As bits: a variance that can't be explained is NaN.
+            self.values.extend(report.values.iter().map(|x| x.to_bits()));
         }
     }
 
