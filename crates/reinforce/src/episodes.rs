@@ -345,3 +345,71 @@ fn clip(actions: &mut ActionBuffer, low: &[f32], high: &[f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rederive_env::make_vec;
+    use rederive_nn::Activation;
+    use rederive_train::{Init, NetworkConfig, Policy};
+
+    /// Three batches of `episodes` from `num_envs` environments.
+    fn play(id: &str, num_envs: usize, episodes: usize, max_steps: usize, look: impl Fn(&Episodes, u64)) {
+        let config = NetworkConfig {
+            hidden: &[4],
+            activation: Activation::Tanh,
+            init: Init::Orthogonal,
+            policy: Policy::Gaussian,
+            log_std: 0.0,
+            noise_correlation: 0.0,
+        };
+        let mut env = make_vec(id, num_envs).unwrap();
+        let (observation, action) = (env.observation_space(), env.action_space());
+        let mut networks = Networks::new(&config, observation, action, num_envs, 16, 1).unwrap();
+        let mut batch = Episodes::new(env.as_ref(), episodes, max_steps, 1);
+        let mut log = EpisodeLog::new(num_envs);
+        env.reset(1);
+        for _ in 0..3 {
+            let steps = batch.play(env.as_mut(), &mut networks, &mut log, 0, 1).unwrap();
+            let ended: Vec<_> = log.drain().collect();
+            assert_eq!(ended.len(), batch.count());
+            assert_eq!(ended.iter().map(|e| e.length).sum::<u64>(), batch.len() as u64);
+            assert!(batch.rows.end.last().unwrap().done());
+            look(&batch, steps);
+        }
+    }
+
+    #[test]
+    fn every_environment_plays_as_many_whole_episodes_from_their_start() {
+        for (num_envs, episodes) in [(1, 4), (2, 4), (4, 4)] {
+            play("CartPole-v1", num_envs, episodes, 1000, |batch, steps| {
+                assert_eq!(batch.count(), episodes);
+                // An environment alone has nobody to wait for.
+                assert!(steps as usize >= batch.len() && (num_envs > 1 || steps as usize == batch.len()));
+                let mut starts = true;
+                for (t, end) in batch.rows.end.iter().enumerate() {
+                    let small = batch.features(t, t + 1).iter().all(|x| x.abs() <= 0.05);
+                    assert!(small || !starts, "step {t} starts an episode");
+                    starts = end.done();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_limit_cuts_an_episode_and_keeps_where_it_led() {
+        // The environment's own limit, after which it starts anew, and one of ours, after which this batch is over for it.
+        for (id, max_steps, count) in [("Pendulum-v1?max_steps=5", 1000, 4), ("Pendulum-v1", 5, 2)] {
+            play(id, 2, 4, max_steps, |batch, _| {
+                assert_eq!((batch.count(), batch.len()), (count, 5 * count));
+                let lasts: Vec<usize> = (1..=count).map(|k| 5 * k - 1).collect();
+                assert_eq!(batch.rows.cut, lasts);
+                // A pendulum turns by less than 0.45 per step: the last state is next to the one before.
+                for (last, &row) in batch.cut_features().rows().into_iter().zip(&lasts) {
+                    let before = batch.features(row, row + 1);
+                    assert!((last[0] - before[[0, 0]]).abs() < 0.45 && last != before.row(0));
+                }
+            });
+        }
+    }
+}

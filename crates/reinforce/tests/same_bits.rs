@@ -42,11 +42,14 @@ impl Run {
     }
 }
 
+/// Builds a learner for environments from a seed.
+type Make = Box<dyn Fn(&dyn VecEnv, u64) -> Box<dyn Learner> + Sync>;
+
 struct Case {
     name: String,
     id: &'static str,
     num_envs: usize,
-    make: Box<dyn Fn(&dyn VecEnv, u64) -> Box<dyn Learner> + Sync>,
+    make: Make,
 }
 
 fn reinforce(id: &'static str, config: Config) -> Case {
