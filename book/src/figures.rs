@@ -12,6 +12,7 @@ use rederive_math::estimators::Estimator;
 use rederive_math::{End, Stream, bellman, gae, maxent, mdp, probability, surrogate};
 use std::ops::Range;
 
+mod policy_gradient;
 mod temporal_difference;
 
 /// All figures.
@@ -30,6 +31,9 @@ pub const NAMES: &[&str] = &[
     "search-consistency",
     "td-bias-variance",
     "max-bias",
+    "gradient-variance",
+    "discount-factor",
+    "aliased-corridor",
 ];
 
 /// The figure as inline SVG whose colours follow the page's theme (`theme/book.css`).
@@ -55,6 +59,9 @@ pub fn draw(name: &str) -> Result<String, String> {
         "search-consistency" => ((1500, 620), 2, search::consistency()),
         "td-bias-variance" => ((1500, 620), 2, temporal_difference::bias_variance()),
         "max-bias" => ((1500, 620), 2, temporal_difference::max_bias()),
+        "gradient-variance" => ((1500, 660), 2, policy_gradient::variance()),
+        "discount-factor" => ((1500, 620), 2, policy_gradient::discount_factor()),
+        "aliased-corridor" => ((1500, 620), 2, policy_gradient::corridor()),
         _ => return Err(format!("unknown figure `{name}`; there are {}", NAMES.join(", "))),
     };
     let svg = render(size, columns, &panels).map_err(|e| format!("figure `{name}`: {e}"))?;
