@@ -1,6 +1,6 @@
 //! Figures of the chapter on policy gradients.
 
-use super::{Curve, Panel, Role, grid, span};
+use super::{Curve, Panel, Role, grid};
 use ndarray::{Array2, Array3, ArrayRef2, array};
 use plotters::prelude::SeriesLabelPosition;
 use rederive_math::policy_gradient::exact::{self, ascend, share};
@@ -69,7 +69,7 @@ const BASELINES: [(&str, Role); 6] = [
 /// The variance of one trajectory's estimate with each baseline, in their order.
 fn variances(process: &Process, policy: &ArrayRef2<f64>, horizon: usize) -> [f64; 6] {
     let (of, states) = (process.episodic(horizon), process.mu.len());
-    let moments = |weighting, baseline| moments(&of, policy, weighting, baseline);
+    let moments = |weighting, baseline: Option<&ArrayRef2<f64>>| moments(&of, policy, weighting, baseline);
     let best = |group: fn(usize, usize) -> usize| {
         let group = Array2::from_shape_fn((horizon, states), |(t, s)| group(t, s));
         let mut baseline = Array2::zeros((horizon, states));
@@ -375,7 +375,6 @@ mod tests {
         }
         let [none, value, best] = bandit(0.9);
         assert!(value > none && none > best && best >= 0.0);
-        assert!(span(&variance()[0].curves).start > -1.5);
     }
 
     #[test]
