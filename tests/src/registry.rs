@@ -30,6 +30,7 @@ pub fn registry() -> Vec<Check> {
         checks::policy::checks(),
         checks::nn::checks(),
         checks::conv::checks(),
+        checks::dqn::checks(),
         checks::mcts::checks(),
     ]
     .into_iter()

@@ -105,7 +105,7 @@ impl Dqn {
             return Err(ConfigError::new("num_envs", config.num_envs, allowed));
         }
         let space = env.observation_space().clone();
-        let networks = QNetworks::new(&config, &space, env.action_space(), seed)?;
+        let networks = QNetworks::new(&config, env, seed)?;
         let precision = match space {
             Space::Image { .. } => Precision::Byte,
             _ => Precision::F32,

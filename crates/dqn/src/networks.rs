@@ -1,6 +1,6 @@
 use crate::config::Config;
 use ndarray::{ArrayRef2, ArrayView2};
-use rederive_env::{Space, Stream};
+use rederive_env::{Space, Stream, VecEnv};
 use rederive_nn::{ConvSpec, Input, Network, NetworkSpec, NetworkWorkspace};
 use rederive_train::{ConfigError, Init};
 
@@ -20,15 +20,20 @@ pub struct QNetworks {
 pub(crate) const ROWS: usize = 128;
 
 impl QNetworks {
-    /// Networks for these spaces, with weights drawn from `seed`; the target starts as a copy.
+    /// Networks for environments like `env`, with weights drawn from `seed`; the target starts as a copy.
     ///
     /// # Errors
     /// If the actions are not discrete, or the layers do not fit the observations.
-    pub fn new(config: &Config, observation: &Space, action: &Space, seed: u64) -> Result<Self, ConfigError> {
-        let &Space::Discrete { n: outputs } = action else {
-            let allowed = "an environment with discrete actions for dqn";
-            return Err(ConfigError::new("env", format_args!("{action:?} actions"), allowed));
+    pub fn new(config: &Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
+        let &Space::Discrete { n: outputs } = env.action_space() else {
+            let fits = |id: &&str| {
+                rederive_env::make(id).is_ok_and(|env| matches!(env.action_space(), Space::Discrete { .. }))
+            };
+            let known: Vec<_> = rederive_env::IDS.iter().map(|spec| spec.id).filter(fits).collect();
+            let allowed = format!("an environment with discrete actions for dqn: {}", known.join(", "));
+            return Err(ConfigError::new("env", env.id(), allowed));
         };
+        let observation = env.observation_space();
         let conv =
             |&[channels, kernel, stride]: &[usize; 3]| ConvSpec { channels, kernel, stride, padding: 0 };
         let (input, conv) = match observation {

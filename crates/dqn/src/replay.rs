@@ -3,7 +3,6 @@
 use crate::n_step::Steps;
 use ndarray::Array2;
 use rand::RngCore;
-use rederive_env::Stream;
 
 /// How the numbers of an observation are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +220,7 @@ impl Replay {
     /// If there are fewer transitions than the batch has room for.
     ///
     /// Source: J. Bentley, R. Floyd (1987), Programming pearls: a sample of brilliance.
-    pub fn sample(&mut self, batch: &mut Batch, rng: &mut Stream) {
+    pub fn sample(&mut self, batch: &mut Batch, rng: &mut impl RngCore) {
         let (len, size) = (self.len(), batch.len());
         assert!(size <= len, "a batch of {size} out of {len} transitions");
         self.chosen.clear(size);
@@ -232,7 +231,6 @@ impl Replay {
             if *slot != drawn {
                 self.chosen.insert(*slot);
             }
-            self.prefetch(*slot as usize);
         }
         self.gather(batch);
     }
@@ -244,18 +242,21 @@ impl Replay {
     /// If a slot is empty or observations have another width.
     pub fn gather(&self, batch: &mut Batch) {
         assert_eq!(batch.obs.ncols(), self.width, "width of the batch against the replay");
-        let obs = batch.obs.as_slice_mut().expect("contiguous").chunks_exact_mut(self.width.max(1));
-        let next_obs = batch.next_obs.as_slice_mut().expect("contiguous").chunks_exact_mut(self.width.max(1));
-        let width = self.width * self.precision.bytes();
-        for (i, (obs, next_obs)) in obs.zip(next_obs).enumerate() {
-            let row = self.row(batch.slot[i] as usize);
+        let obs = batch.obs.as_slice_mut().expect("contiguous");
+        let next_obs = batch.next_obs.as_slice_mut().expect("contiguous");
+        let bytes = self.width * self.precision.bytes();
+        // All rows are asked for before the first is read, so that their ways from memory overlap.
+        batch.slot.iter().for_each(|&slot| self.prefetch(slot as usize));
+        for (i, &slot) in batch.slot.iter().enumerate() {
+            let row = self.row(slot as usize);
             let number = |at: usize| <[u8; 4]>::try_from(&row[at..at + 4]).expect("four bytes");
             batch.reward[i] = f32::from_le_bytes(number(0));
             batch.discount[i] = f32::from_le_bytes(number(4));
             batch.action[i] = u32::from_le_bytes(number(8));
             batch.terminated[i] = row[12] != 0;
-            self.precision.read(&row[HEAD..HEAD + width], obs);
-            self.precision.read(&row[HEAD + width..HEAD + 2 * width], next_obs);
+            let columns = i * self.width..(i + 1) * self.width;
+            self.precision.read(&row[HEAD..HEAD + bytes], &mut obs[columns.clone()]);
+            self.precision.read(&row[HEAD + bytes..HEAD + 2 * bytes], &mut next_obs[columns]);
         }
     }
 

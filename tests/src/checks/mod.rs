@@ -8,6 +8,8 @@ pub mod bellman;
 pub mod conv;
 /// Dynamic programming: `dp.*`.
 pub mod dp;
+/// Deep Q-networks: `dqn.*`.
+pub mod dqn;
 /// Fisher information and natural gradients: `fisher.*`, `ng.*`.
 pub mod fisher;
 /// Stacked observations: `dqn.frame-stack`.
