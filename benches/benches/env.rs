@@ -1,8 +1,11 @@
-//! Steps per second of every environment, action slices given.
+//! Steps per second of every environment, action slices given; stacking observations.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
-use rederive_env::{Action, Actions, IDS, Space, Stream, VecEnv, make, make_vec, reset_stream, step_stream};
+use rederive_env::{
+    Action, Actions, EnvSpec, FrameStack, IDS, Space, Stream, VecEnv, make, make_vec, reset_stream,
+    step_stream,
+};
 use std::hint::black_box;
 
 /// How many sets of random actions are drawn beforehand and used in turn.
@@ -41,8 +44,13 @@ impl Given {
     }
 }
 
+/// All environments, but no game of MinAtar twice: it has the same rules with all six actions.
+fn environments() -> impl Iterator<Item = &'static EnvSpec> {
+    IDS.iter().filter(|spec| !(spec.id.starts_with("MinAtar/") && spec.id.ends_with("-v0")))
+}
+
 fn vectors(c: &mut Criterion) {
-    for spec in IDS {
+    for spec in environments() {
         let mut group = c.benchmark_group(format!("env.{}", spec.id));
         let sizes: &[usize] = if spec.id == "CartPole-v1" { &[1, 4, 64, 4096] } else { &[4, 1024] };
         for &num_envs in sizes {
@@ -64,7 +72,7 @@ fn vectors(c: &mut Criterion) {
 }
 
 fn singles(c: &mut Criterion) {
-    for spec in IDS {
+    for spec in environments() {
         let mut group = c.benchmark_group(format!("env.{}", spec.id));
         let mut env = make(spec.id).expect("a listed environment");
         let given = Given::new(&env.action_space(), 1);
@@ -92,5 +100,25 @@ fn singles(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, vectors, singles);
+/// Four frames: of CartPole's four numbers, of MinAtar's Breakout, and of Atari's grey pixels.
+fn stacks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("dqn.frame-stack");
+    for (name, frame, channels) in [("4", 4, 4), ("10x10x4", 400, 4), ("84x84x1", 84 * 84, 1)] {
+        let mut stack = FrameStack::<f32>::new(4, frame, channels);
+        let frames = [vec![0.25; frame], vec![0.75; frame]];
+        stack.start(&frames[0]);
+        let mut step = 0;
+        group.throughput(Throughput::Elements(frame as u64));
+        group.bench_function(BenchmarkId::new("push", name), |b| {
+            b.iter(|| {
+                stack.push(&frames[step % 2]);
+                step += 1;
+                black_box(stack.values()[0])
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, vectors, singles, stacks);
 criterion_main!(benches);
