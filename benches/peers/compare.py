@@ -233,7 +233,12 @@ def expected_settings(job_name):
     if job_name == "trpo":
         return {
             "num_envs": 1, "num_steps": p["n_steps"], "hidden": p["hidden"], "gamma": p["gamma"],
-            "gae_lambda": p["gae_lambda"], "target_kl": p["target_kl"],
+            "gae_lambda": p["gae_lambda"], "target_kl": p["target_kl"], "cg_iterations": p["cg_max_steps"],
+            "cg_damping": p["cg_damping"], "cg_precondition": False, "fisher_fraction": 1.0,
+            "backtrack": p["line_search_shrinking_factor"], "max_backtracks": p["line_search_max_iter"],
+            "critic_epochs": p["n_critic_updates"], "minibatch": p["batch_size"], "lr": p["learning_rate"],
+            "lr_schedule": "constant", "normalize_advantage": p["normalize_advantage"], "activation": "tanh",
+            "init": "orthogonal",
         }
     return {
         "num_envs": p["num_envs"], "num_steps": p["num_steps"], "num_epochs": p["update_epochs"],

@@ -24,6 +24,7 @@ pub fn registry() -> Vec<Check> {
         checks::gae::checks(),
         checks::fisher::checks(),
         checks::trust_region::checks(),
+        checks::trpo_agent::checks(),
         checks::ppo::checks(),
         checks::kl::checks(),
         checks::pg::checks(),

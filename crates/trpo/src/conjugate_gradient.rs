@@ -19,8 +19,8 @@ pub enum Stop {
     Converged,
     /// The iterations are used up.
     Limit,
-    /// A direction without positive curvature: `p^T A p <= 0`, or a number that is not finite. The matrix is singular or
-    /// indefinite there, and `x` is what it was before that direction.
+    /// A direction without positive curvature: `p^T A p <= 0`, or so close to 0 that it is rounding, or not finite. The matrix is
+    /// singular or indefinite there, and `x` is what it was before that direction.
     Breakdown,
 }
 
@@ -43,6 +43,9 @@ pub struct ConjugateGradient<F> {
     image: Vec<F>,
 }
 
+/// Curvature along a direction below this many roundings of the largest seen is taken for 0.
+const ROUNDINGS: f64 = 32.0;
+
 impl<F: Real> ConjugateGradient<F> {
     /// Room for systems of `n` equations.
     pub fn new(n: usize) -> Self {
@@ -62,9 +65,10 @@ impl<F: Real> ConjugateGradient<F> {
     /// error in the norm of `A` never grows. `M = I` unless `inverse_diagonal`, the diagonal of `M^-1` with entries `> 0`, is
     /// given (Jacobi's preconditioner). It solves a linear system and nothing more: it is no optimiser of policies.
     ///
-    /// Every iterate is a safe one: where a direction has no positive curvature, as happens for a singular matrix and a `b`
-    /// outside its range, the solve ends with the `x` of before. Inner products are summed in `f64` whatever `F` is, in one fixed
-    /// order.
+    /// A singular matrix is no problem as long as `b` lies in its range: the solution of least norm is found. Otherwise there is no
+    /// solution; the iterates drift along the null space, and as soon as nothing but rounding is left of a direction's
+    /// curvature the solve ends with the `x` of before, which still has `b^T x >= 0`.
+    /// Inner products are summed in `f64` whatever `F` is, in one fixed order.
     ///
     /// Shapes: `b`, `x` and `inverse_diagonal` are `[n]`; `matrix(v, out)` overwrites `out` `[n]` with `A v`; `x` is overwritten.
     ///
@@ -98,12 +102,15 @@ impl<F: Real> ConjugateGradient<F> {
         }
         precondition(inverse_diagonal, r, p);
         let mut r_z = dot(r, p);
-        let mut norm = norm_b;
+        let (mut norm, mut largest) = (norm_b, 0.0f64);
         for iteration in 0..limits.max_iterations {
             matrix(p, image);
-            let alpha = r_z / dot(p, image);
-            // One comparison refuses zero, negative and infinite curvature and NaN alike.
-            if !(alpha > 0.0 && F::of(alpha).is_finite()) {
+            let (curvature, p_p) = (dot(p, image), dot(p, p));
+            largest = largest.max(curvature / p_p);
+            let alpha = r_z / curvature;
+            // Written so that NaN is refused, and infinity too.
+            let positive = curvature > ROUNDINGS * Real::to_f64(F::epsilon()) * largest * p_p;
+            if !(positive && alpha > 0.0 && F::of(alpha).is_finite()) {
                 return done(iteration, norm, Stop::Breakdown);
             }
             add_scaled(x, F::of(alpha), p);

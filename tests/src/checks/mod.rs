@@ -56,5 +56,7 @@ pub mod tabular_agents;
 pub mod td;
 /// Calculus: `tools.*`.
 pub mod tools;
+/// Conjugate gradients, Fisher products, steps and line searches: `cg.*`, `trpo.step`, `trpo.line-search`.
+pub mod trpo_agent;
 /// Performance differences, their bounds, and ascent by lower bounds: `trpo.*` but for the solver, `cpi.*`, `mm.*`.
 pub mod trust_region;
