@@ -1,7 +1,7 @@
 //! The agent as a whole: it learns, keeps its radius, stays where no step is safe, and goes on after a stop.
 
 use rederive_env::{Action, End, Env, Space, StateError, Stream, SyncVec, VecEnv, make_vec};
-use rederive_train::{ActorCritic, Checkpoint, EpisodeLog, Evaluator, Learner, Policy, Report};
+use rederive_train::{ActorCritic, Checkpoint, EpisodeLog, Learner, Policy, Report};
 use rederive_trpo::{Config, Method, Trpo};
 
 /// A run's whole state, with the numbers of its last update.
@@ -10,6 +10,7 @@ struct Run {
     env: Box<dyn VecEnv>,
     log: EpisodeLog,
     report: Report,
+    returns: Vec<f64>,
 }
 
 impl Run {
@@ -17,12 +18,17 @@ impl Run {
         let mut env = make_vec(id, config.num_envs).unwrap();
         let agent = Trpo::new(method, config.clone(), env.as_ref(), seed).unwrap();
         env.reset(seed);
-        Run { agent, env, log: EpisodeLog::new(config.num_envs), report: Report::default() }
+        Run::of(agent, env)
+    }
+
+    fn of(agent: Trpo, env: Box<dyn VecEnv>) -> Self {
+        let log = EpisodeLog::new(env.num_envs());
+        Run { agent, env, log, report: Report::default(), returns: Vec::new() }
     }
 
     fn iterate(&mut self) {
         self.agent.iterate(self.env.as_mut(), 0.0, &mut self.log, &mut self.report).unwrap();
-        self.log.drain();
+        self.returns.extend(self.log.drain().map(|episode| episode.return_));
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -34,10 +40,10 @@ impl Run {
         networks.params()[networks.policy_range()].to_vec()
     }
 
-    fn score(&mut self, id: &str) -> f64 {
-        let evaluator = Evaluator { episodes: 20, seed: 7, ..Evaluator::default() };
-        let mut env = make_vec(id, evaluator.num_envs()).unwrap();
-        evaluator.greedy(&mut self.agent, env.as_mut()).unwrap().return_mean
+    /// The mean return of the last episodes, with the noise of the policy.
+    fn recent(&self) -> f64 {
+        let last = &self.returns[self.returns.len() - 20..];
+        last.iter().sum::<f64>() / last.len() as f64
     }
 }
 
@@ -75,15 +81,15 @@ fn both_methods_learn_and_without_a_radius_they_do_not() {
     };
     for method in [Method::Trpo, Method::Npg] {
         for seed in 1..=2 {
-            let run = |config: &Config| {
+            let recent = |config: &Config| {
                 let mut run = Run::new(method, config, "CartPole-v1", seed);
                 (0..40).for_each(|_| run.iterate());
-                run.score("CartPole-v1")
+                run.recent()
             };
-            let score = run(&config);
-            assert!(score > 350.0, "{method:?}, seed {seed}: {score}");
-            let score = run(&Config { target_kl: 1e-9, ..config.clone() });
-            assert!(score < 200.0, "the control learns: {method:?}, seed {seed}: {score}");
+            let learned = recent(&config);
+            assert!(learned > 150.0, "{method:?}, seed {seed}: {learned}");
+            let control = recent(&Config { target_kl: 1e-9, ..config.clone() });
+            assert!(control < 60.0, "the control learns: {method:?}, seed {seed}: {control}");
         }
     }
 }
@@ -261,7 +267,7 @@ fn blind(actions: usize, reward: f32, config: &Config) -> Run {
     let mut env = SyncVec::new("Blind", envs);
     env.reset(1);
     let agent = Trpo::new(Method::Trpo, config.clone(), &env, 1).unwrap();
-    Run { agent, env: Box::new(env), log: EpisodeLog::new(config.num_envs), report: Report::default() }
+    Run::of(agent, Box::new(env))
 }
 
 #[test]
