@@ -42,6 +42,8 @@ pub const METRICS: &[Metric] = &[
 pub struct Dqn {
     config: Config,
     space: Space,
+    /// Centre and reciprocal half width of each number of an observation; empty if they are taken as they are.
+    scale: Vec<(f32, f32)>,
     num_actions: usize,
     networks: QNetworks,
     optimizer: Optimizer<f32>,
@@ -144,6 +146,7 @@ impl Dqn {
             replay,
             networks,
             num_actions,
+            scale: if config.scale_obs { scale(&space) } else { Vec::new() },
             space,
             config,
         })
@@ -190,10 +193,9 @@ impl Dqn {
             } else {
                 let row = obs.row(n);
                 let mut to = features.row_mut(greedy.len());
-                self.space.encode(
-                    row.to_slice().expect("rows of observations are contiguous"),
-                    to.as_slice_mut().expect("rows are contiguous"),
-                );
+                let to = to.as_slice_mut().expect("rows are contiguous");
+                self.space.encode(row.to_slice().expect("rows of observations are contiguous"), to);
+                apply(&self.scale, to);
                 greedy.push(n);
             }
         }
@@ -260,6 +262,8 @@ impl Dqn {
                 Some(weight.as_slice())
             }
         };
+        apply(&self.scale, batch.obs.as_slice_mut().expect("contiguous"));
+        apply(&self.scale, batch.next_obs.as_slice_mut().expect("contiguous"));
         let (features, next): (&ArrayRef2<f32>, &ArrayRef2<f32>) = if is_features(&self.space) {
             (&batch.obs, &batch.next_obs)
         } else {
@@ -317,6 +321,27 @@ impl Dqn {
 /// Whether observations are what the network reads.
 fn is_features(space: &Space) -> bool {
     matches!(space, Space::Box { .. } | Space::Image { .. })
+}
+
+/// What takes the numbers of a box to [-1, 1]; those without bounds stay as they are, and so does everything that is no box.
+fn scale(space: &Space) -> Vec<(f32, f32)> {
+    let Space::Box { low, high } = space else { return Vec::new() };
+    let one = |(&low, &high): (&f32, &f32)| {
+        let half = (high - low) / 2.0;
+        if half.is_finite() && half > 0.0 { (low + half, 1.0 / half) } else { (0.0, 1.0) }
+    };
+    low.iter().zip(high).map(one).collect()
+}
+
+/// Scales rows of features.
+fn apply(scale: &[(f32, f32)], features: &mut [f32]) {
+    if !scale.is_empty() {
+        for row in features.chunks_exact_mut(scale.len()) {
+            for (x, &(centre, factor)) in row.iter_mut().zip(scale) {
+                *x = (*x - centre) * factor;
+            }
+        }
+    }
 }
 
 fn row<'a>(obs: &'a ArrayView2<'_, f32>, n: usize) -> &'a [f32] {
@@ -396,6 +421,7 @@ impl Learner for Dqn {
             let rows = s![block * ROWS..block * ROWS + actions.len(), ..];
             let mut features = features.slice_mut(s![..actions.len(), ..]);
             encode(&self.space, None, obs.slice(rows), &mut features);
+            apply(&self.scale, features.as_slice_mut().expect("contiguous"));
             let values = self.networks.values(&features);
             for (action, values) in actions.iter_mut().zip(values.rows()) {
                 *action = td::argmax(values.to_slice().expect("rows are contiguous")) as u32;
@@ -461,6 +487,7 @@ impl Learner for Dqn {
             updates,
             config: self.config.clone(),
             space: self.space.clone(),
+            scale: self.scale.clone(),
             num_actions: self.num_actions,
             room: self.room.clone(),
         };

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 /// | `epsilon_final` | 0.05 | \[0, 1\] | and at last |
 /// | `epsilon_steps` | 250000 | 1.. | how long it takes to fall |
 /// | `epsilon_schedule` | `"linear"` | linear, exponential, constant | and how it falls |
+/// | `scale_obs` | false | | takes the numbers of a box that have bounds to \[-1, 1\] |
 /// | `hidden` | \[120, 84\] | 1..=4096 each | hidden layers |
 /// | `conv` | \[\[16, 3, 1\]\] | | convolutions in front of them if observations are images: channels, kernel, stride |
 /// | `activation` | `"relu"` | tanh, relu, identity | between layers |
@@ -117,6 +118,8 @@ pub struct Config {
     pub epsilon_steps: u64,
     /// How it falls.
     pub epsilon_schedule: EpsilonSchedule,
+    /// Takes the numbers of a box that have bounds to [-1, 1].
+    pub scale_obs: bool,
     /// Hidden layers.
     #[doc(alias = "net_arch")]
     pub hidden: Vec<usize>,
@@ -182,6 +185,7 @@ impl Default for Config {
             epsilon_final: 0.05,
             epsilon_steps: 250_000,
             epsilon_schedule: EpsilonSchedule::Linear,
+            scale_obs: false,
             hidden: vec![120, 84],
             conv: vec![[16, 3, 1]],
             activation: Activation::Relu,

@@ -56,7 +56,16 @@ impl QNetworks {
         let mut rng = Stream::new(seed, "weights", 0);
         match config.init {
             Init::Orthogonal => network.init_orthogonal(&mut online, 2f64.sqrt(), 1.0, &mut rng),
-            Init::Uniform => network.init_uniform(&mut online, &mut rng),
+            Init::Uniform => {
+                network.init_uniform(&mut online, &mut rng);
+                // The biases too, as PyTorch draws them: where observations are small, units that all bend at 0 could not tell
+                // one state from another.
+                for pair in network.layout().views().windows(2).filter(|pair| pair[1].shape.len() == 1) {
+                    let (weights, biases) = (pair[0].range.len(), pair[1].range.clone());
+                    let bound = (weights as f64 / biases.len() as f64).sqrt().recip();
+                    online[biases].iter_mut().for_each(|b| *b = rng.uniform(-bound, bound) as f32);
+                }
+            }
         }
         Ok(QNetworks {
             batch_ws: network.workspace(config.batch),
