@@ -230,11 +230,13 @@ fn aggregation((trajectories, more): Padded) -> Measured {
     worst.done()
 }
 
+/// Probability, scores in the logit of the first action, returns to go.
+type Episode = (f64, Vec<f64>, Vec<f64>);
+
 /// One state: the first action ends with reward 1, the second pays nothing and goes on, at most two steps.
 fn aggregation_closed() -> Measured {
     let p: f64 = 0.5;
-    // Probability, scores in the logit of the first action, returns to go at a discount of 1.
-    let episodes = [
+    let episodes: [Episode; 3] = [
         (p, vec![1.0 - p], vec![1.0]),
         ((1.0 - p) * p, vec![-p, 1.0 - p], vec![1.0, 1.0]),
         ((1.0 - p) * (1.0 - p), vec![-p, -p], vec![0.0, 0.0]),
@@ -243,7 +245,7 @@ fn aggregation_closed() -> Measured {
     let (mut sum_form, mut flat, mut mean_length) = (0.0, 0.0, 0.0);
     samples(&law, 2, &mut |batch, prob| {
         let length: Vec<usize> = batch.iter().map(|&e| episodes[e].1.len()).collect();
-        let at = |of: fn(&(f64, Vec<f64>, Vec<f64>)) -> &Vec<f64>| {
+        let at = |of: fn(&Episode) -> &Vec<f64>| {
             Array2::from_shape_fn((2, 2), |(t, i)| {
                 of(&episodes[batch[i]]).get(t).copied().unwrap_or(f64::NAN)
             })
