@@ -1,5 +1,6 @@
 //! The book's figures, drawn from the functions of the libraries.
 
+mod function_approximation;
 mod search;
 
 use ndarray::{Array2, Array3, s};
@@ -31,6 +32,9 @@ pub const NAMES: &[&str] = &[
     "search-consistency",
     "td-bias-variance",
     "max-bias",
+    "overestimation",
+    "target-networks",
+    "offpolicy-divergence",
     "gradient-variance",
     "discount-factor",
     "aliased-corridor",
@@ -59,6 +63,9 @@ pub fn draw(name: &str) -> Result<String, String> {
         "search-consistency" => ((1500, 620), 2, search::consistency()),
         "td-bias-variance" => ((1500, 620), 2, temporal_difference::bias_variance()),
         "max-bias" => ((1500, 620), 2, temporal_difference::max_bias()),
+        "overestimation" => ((1500, 620), 2, function_approximation::overestimation()),
+        "target-networks" => ((1500, 620), 2, function_approximation::target_networks()),
+        "offpolicy-divergence" => ((1500, 620), 2, function_approximation::offpolicy_divergence()),
         "gradient-variance" => ((1500, 660), 2, policy_gradient::variance()),
         "discount-factor" => ((1500, 620), 2, policy_gradient::discount_factor()),
         "aliased-corridor" => ((1500, 620), 2, policy_gradient::corridor()),
