@@ -164,7 +164,7 @@ pub(super) fn offpolicy_divergence() -> Vec<Panel> {
         legend: SeriesLabelPosition::UpperLeft,
         curves,
     };
-    vec![panel("weight", -6.0..12.0, by_discount), panel("weight, γ = 0.9", -0.5..12.0, by_target)]
+    vec![panel("weight", -6.0..16.0, by_discount), panel("weight, γ = 0.9", -0.5..12.0, by_target)]
 }
 
 #[cfg(test)]
