@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the comparisons of peers/compare.py one after the other and writes their tables into the book and the README.
 
-    python3 benches/speed.py [--jobs ppo,dqn,trpo,env,gae,dp,q] [--repeat 3] [other arguments of compare.py]
+    python3 benches/speed.py [--jobs ppo,dqn,trpo,env,gae,conv,dp,q] [--repeat 3] [other arguments of compare.py]
 
 Nothing else should run on the machine. Writes speed-JOB.json and speed.md. Jobs that are left out keep the tables that they
 had, with their dates.
@@ -26,6 +26,8 @@ JOBS = {
     "trpo": ("TRPO on `CartPole-v1`, 100,000 steps with sb3-contrib's defaults, everything included. One thread.", STEPS),
     "env": ("Stepping `CartPole-v1` with random actions, resets included. One thread.", STEPS),
     "gae": ("Advantages and returns of `[T, N]` rollouts, `f32`, with both masks. One thread.", STEPS),
+    "conv": ("A convolution over MinAtar's images (16 channels of 3 x 3), and a network of one with a dense layer of 128 units: forward "
+             "and backward for batches of 32, `f32`. One thread.", "Images per second"),
     "dp": ("Finite processes solved until every value is proven to be within 1e-4 of the optimum, at a discount of 0.99, where "
            "that is a Bellman error of 1e-6. One thread; setting up is not counted.", "Solved per second"),
     "q": ("Tabular Q-learning with one environment, updates included. One thread.", STEPS),
