@@ -350,7 +350,7 @@ fn whole_image(layer: Layer) -> Result<f64, String> {
     };
     let (x, w, d_y) = (matrix(&layer.x, images), matrix(&layer.w, inputs), matrix(&layer.d_y, images));
     let mut worst = Worst::new();
-    worst.all(&passes.y, &(x.dot(&w) + &ndarray::aview1(&layer.b)));
+    worst.all(&passes.y, &(x.dot(&w) + ndarray::aview1(&layer.b)));
     worst.all(&passes.d_w, &x.t().dot(&d_y)).all(&passes.d_x, &d_y.dot(&w.t()));
     worst.all(&passes.d_b, &d_y.sum_axis(ndarray::Axis(0)));
     worst.done()
