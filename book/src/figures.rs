@@ -15,6 +15,7 @@ use std::ops::Range;
 
 mod policy_gradient;
 mod temporal_difference;
+mod trust_region;
 
 /// All figures.
 pub const NAMES: &[&str] = &[
@@ -38,6 +39,10 @@ pub const NAMES: &[&str] = &[
     "gradient-variance",
     "discount-factor",
     "aliased-corridor",
+    "trust-region",
+    "kl-overshoot",
+    "surrogate",
+    "shared-parameter",
 ];
 
 /// The figure as inline SVG whose colours follow the page's theme (`theme/book.css`).
@@ -69,6 +74,13 @@ pub fn draw(name: &str) -> Result<String, String> {
         "gradient-variance" => ((1500, 660), 2, policy_gradient::variance()),
         "discount-factor" => ((1500, 620), 2, policy_gradient::discount_factor()),
         "aliased-corridor" => ((1500, 620), 2, policy_gradient::corridor()),
+        "trust-region" => {
+            let svg = trust_region::simplex().map_err(|e| format!("figure `{name}`: {e}"))?;
+            return Ok(themed(&svg));
+        }
+        "kl-overshoot" => ((1500, 620), 2, trust_region::overshoot()),
+        "surrogate" => ((1500, 620), 2, trust_region::surrogate()),
+        "shared-parameter" => ((1500, 620), 2, trust_region::shared_parameter()),
         _ => return Err(format!("unknown figure `{name}`; there are {}", NAMES.join(", "))),
     };
     let svg = render(size, columns, &panels).map_err(|e| format!("figure `{name}`: {e}"))?;
