@@ -241,16 +241,17 @@ impl Case {
     }
 }
 
-/// A random process, and the policies `softmax(z + t d)` along a random line.
+/// A random process in which every action leads to one or two states, and the policies `softmax(z + t d)` along a random line.
 fn line() -> (Case, Array2<f64>, impl Fn(f64) -> Array2<f64>) {
     const STATES: usize = 6;
     const ACTIONS: usize = 3;
     let mut rng = Stream::new(LINE_SEED, "line", 0);
-    let mut p = Array3::from_shape_fn((STATES, ACTIONS, STATES), |_| -rng.unit().max(1e-9).ln());
-    for mut rows in p.outer_iter_mut() {
-        for mut row in rows.rows_mut() {
-            let sum = row.sum();
-            row /= sum;
+    let mut p = Array3::zeros((STATES, ACTIONS, STATES));
+    for s in 0..STATES {
+        for a in 0..ACTIONS {
+            for _ in 0..2 {
+                p[[s, a, rng.below(STATES as u32) as usize]] += 0.5;
+            }
         }
     }
     let r = Array3::from_shape_fn((STATES, ACTIONS, STATES), |_| rng.uniform(-1.0, 1.0));
@@ -265,11 +266,11 @@ fn line() -> (Case, Array2<f64>, impl Fn(f64) -> Array2<f64>) {
         policy
     };
     let old = at(0.0);
-    (Case::new(p, r, vec![1.0 / STATES as f64; STATES], 0.5, &old), old, at)
+    (Case::new(p, r, vec![1.0 / STATES as f64; STATES], 0.8, &old), old, at)
 }
 
-/// Of a line whose objective rises first and falls later.
-const LINE_SEED: u64 = 3;
+/// Of a line along which the surrogate goes on rising where the objective falls.
+const LINE_SEED: u64 = 29;
 
 /// Objective and surrogate along a line of policies; and, near the old policy, with the lower bounds.
 pub(super) fn surrogate() -> Vec<Panel> {
@@ -291,7 +292,7 @@ pub(super) fn surrogate() -> Vec<Panel> {
         case.surrogate(pi) - trust_region::average_penalty(gain, distance, case.gamma)
     };
     let far = -3.0..3.0;
-    let near = -0.15..0.25;
+    let near = -0.015..0.03;
     let wide = vec![
         Curve::new("J(π′) − J(π)", Role::First, sample(far.clone(), &|pi| case.difference(pi))),
         Curve::new("surrogate L", Role::Dashed, sample(far.clone(), &|pi| case.surrogate(pi))),
@@ -310,16 +311,16 @@ pub(super) fn surrogate() -> Vec<Panel> {
             x: far,
             y: span(&wide),
             log: (false, false),
-            legend: SeriesLabelPosition::LowerMiddle,
+            legend: SeriesLabelPosition::UpperLeft,
             curves: wide,
         },
         Panel {
             title: "near the old policy",
             x_label: "t",
             x: near,
-            y: -0.1..0.06,
+            y: -0.008..0.01,
             log: (false, false),
-            legend: SeriesLabelPosition::LowerMiddle,
+            legend: SeriesLabelPosition::UpperLeft,
             curves: bounds,
         },
     ]
