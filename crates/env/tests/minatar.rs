@@ -71,12 +71,13 @@ fn replay<G: Game>(name: &str) -> Vec<Episode> {
     let changes = record.small("change");
     let lengths = record.bytes("length", "'<u4'");
     let lengths = lengths.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let rules = record.small("sticky_percent").into_iter().zip(record.small("ramping"));
+    let aboard = if name == "seaquest" { record.small("aboard") } else { vec![0; lengths.len()] };
+    let rules = record.small("sticky_percent").into_iter().zip(record.small("ramping")).zip(aboard);
 
     let pixels = SIDE * SIDE * G::CHANNELS.len();
     let mut changes = changes.chunks_exact(pixels.div_ceil(8));
     let mut episodes = Vec::new();
-    for (number, (length, (sticky, ramping))) in lengths.zip(rules).enumerate() {
+    for (number, (length, ((sticky, ramping), aboard))) in lengths.zip(rules).enumerate() {
         let sticky = f64::from(sticky) / 100.0;
         let mut env = MinAtar::<G>::new(Rules { sticky, ramping: ramping == 1, ..Rules::default() });
         let (mut obs, mut frame) = (vec![0.0; pixels], vec![0u8; pixels]);
@@ -104,6 +105,11 @@ fn replay<G: Game>(name: &str) -> Vec<Episode> {
                 assert_eq!(ours, f32::from(theirs), "{what}: {channel} at row {row}, column {column}");
             }
             seen.states.push(env.save());
+            if aboard > 0 && step == 0 {
+                let mut state = env.save();
+                state["state"]["aboard"] = json!(aboard);
+                env.load(&state).expect("a possible state");
+            }
         }
         episodes.push(seen);
     }

@@ -119,10 +119,11 @@ def player(name, env, actions, rng, skill, depth, trials):
 
 
 def record(name, seed, episodes):
-    """`episodes` lists (sticky, ramping, skill, depth, trials, at most how many steps, whether the game goes on after its end)."""
+    """`episodes` lists (sticky, ramping, skill, depth, trials, at most how many steps, whether the game goes on after its
+    end, how many divers are put aboard after the first frame)."""
     rng = np.random.default_rng(seed)
     log, chosen, rewards, ends, frames, lengths = [], [], [], [], [], []
-    for sticky, ramping, skill, depth, trials, most, undying in episodes:
+    for sticky, ramping, skill, depth, trials, most, undying, aboard in episodes:
         env = Environment(name, sticky_action_prob=sticky, difficulty_ramping=ramping)
         env.random = env.env.random = Draws(rng.integers(1 << 31), log)
         env.reset()
@@ -133,6 +134,8 @@ def record(name, seed, episodes):
             state = env.state()
             frames.append(np.packbits(state ^ before))
             before = state
+            if aboard and steps == 0:
+                env.env.diver_count = aboard
             if steps == most or (steps and ends[-1] and not undying):
                 break
             env.env.terminal = False
@@ -153,12 +156,13 @@ def record(name, seed, episodes):
         "change": np.array(frames, dtype=np.uint8),
         "length": np.array(lengths, dtype=np.uint32),
         "sticky_percent": np.array([round(100 * e[0]) for e in episodes], dtype=np.uint8),
+        "aboard": np.array([e[7] for e in episodes], dtype=np.uint8),
         "ramping": np.array([e[1] for e in episodes], dtype=np.uint8),
     }
 
 
-def plan(sticky, skill, most, depth=8, trials=3, ramping=True, undying=False):
-    return sticky, ramping, skill, depth, trials, most, undying
+def plan(sticky, skill, most, depth=8, trials=3, ramping=True, undying=False, aboard=0):
+    return sticky, ramping, skill, depth, trials, most, undying, aboard
 
 
 RANDOM = [plan(0.1, 0.0, 600)] * 4
@@ -171,7 +175,12 @@ PLANS = {
     + [plan(0.1, 1.0, 1600, trials=4)] * 3
     + [plan(0.0, 0.5, 1300, undying=True), plan(0.0, 1.0, 600, ramping=False), plan(0.5, 0.7, 400)],
     "freeway": [plan(0.1, 0.0, 300), plan(0.1, 1.0, 2600, depth=6, trials=2), plan(0.0, 0.9, 600, depth=6, trials=2)],
-    "seaquest": RANDOM + [plan(0.1, 1.0, 1200)] * 2 + [plan(0.0, 1.0, 900, trials=6, ramping=False)] * 3 + [plan(0.5, 0.7, 400)],
+    "seaquest": RANDOM
+    + [plan(0.1, 1.0, 1200)] * 2
+    + [plan(0.0, 1.0, 900, trials=6, ramping=False)] * 3
+    + [plan(0.5, 0.7, 400)]
+    + [plan(0.1, 0.3, 198, depth=4, trials=1, undying=True)] * 15
+    + [plan(0.1, 0.3, 198, depth=4, trials=1, undying=True, aboard=6)] * 10,
     "space_invaders": RANDOM
     + [plan(0.1, 1.0, 1800, depth=10)] * 3
     + [plan(0.0, 0.9, 1800, depth=9, trials=2, undying=True)]
