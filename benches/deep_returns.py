@@ -14,6 +14,7 @@ import argparse
 import csv
 import datetime
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -178,14 +179,14 @@ def main():
     order = [*REFERENCES, *(("dqn", env) for env in MINATAR)]
     out = args.out / "deep-returns.json"
     args.out.mkdir(parents=True, exist_ok=True)
-    rows = {(row["algo"], row["env"]): row for row in json.loads(out.read_text())["rows"]} if out.exists() else {}
 
-    binary = build()
+    binary = os.environ.get("REDERIVE") or build()
     for algo, env in jobs:
         row = measure_minatar(binary, env, args.seeds) if args.minatar else measure(binary, algo, env, args.seeds)
+        # After every row, so that what took hours is not lost; read again, as another part may have run in the meantime.
+        rows = {(row["algo"], row["env"]): row for row in json.loads(out.read_text())["rows"]} if out.exists() else {}
         rows[algo, env] = {**row, "date": datetime.date.today().isoformat()}
         kept = [rows[key] for key in order if key in rows]
-        # After every row, so that what took hours is not lost.
         out.write_text(json.dumps({"machine": machine(), "rows": kept}, indent=1) + "\n")
         table = markdown(kept)
         (args.out / "deep-returns.md").write_text(table)
