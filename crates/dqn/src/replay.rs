@@ -302,7 +302,7 @@ impl Replay {
     /// words if it does not fit or is no content at all.
     pub(crate) fn restored(&self, rows: &[u8], next: usize, num_actions: usize) -> Result<Self, String> {
         let len = rows.len() / (self.stride * LINE);
-        if rows.len() % (self.stride * LINE) != 0 || len > self.capacity {
+        if !rows.len().is_multiple_of(self.stride * LINE) || len > self.capacity {
             return Err(format!("{} bytes are not up to {} transitions", rows.len(), self.capacity));
         }
         if next >= self.capacity || (len < self.capacity && next != len) {

@@ -182,7 +182,8 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing() {
     let mut env = rederive_env::make_vec("CartPole-v1", 3).unwrap();
     iterate(&mut dqn, env.as_mut(), 0, 4);
     let before = saved(&dqn);
-    let cases: [(&str, fn(&mut Checkpoint)); 9] = [
+    type Spoil = fn(&mut Checkpoint);
+    let cases: [(&str, Spoil); 9] = [
         ("tensor online is missing", |c| drop(c.tensors.remove("online"))),
         ("tensor target has 3 values", |c| c.put_tensor("target", &[0.0; 3])),
         ("bytes replay are missing", |c| drop(c.bytes.remove("replay"))),
