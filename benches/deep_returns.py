@@ -45,7 +45,7 @@ CONTROLS = {
     ("dqn", "CartPole-v1"): "lr=1e-9",
     ("reinforce", "CartPole-v1"): "lr=1e-9",
     ("a2c", "CartPole-v1"): "lr=1e-9",
-    ("a2c", "MountainCarContinuous-v0"): "noise_correlation=0",
+    ("a2c", "MountainCarContinuous-v0"): "lr=1e-9",
     ("trpo", "CartPole-v1"): "target_kl=1e-9",
     ("trpo", "MountainCarContinuous-v0"): "noise_correlation=0",
 }

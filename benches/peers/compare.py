@@ -227,8 +227,8 @@ def expected_settings(job_name):
         return {
             "hidden": p["hidden"], "activation": "relu", "lr": p["learning_rate"], "replay": p["buffer_size"],
             "gamma": p["gamma"], "target_period": p["target_network_frequency"], "batch": p["batch_size"],
-            "learning_starts": p["learning_starts"], "train_every": p["train_frequency"], "epsilon_start": p["start_e"],
-            "epsilon_end": p["end_e"], "num_envs": 1,
+            "learning_starts": p["learning_starts"], "train_every": p["train_frequency"], "epsilon": p["start_e"],
+            "epsilon_final": p["end_e"], "num_envs": 1,
         }
     if job_name == "trpo":
         return {
