@@ -6,15 +6,14 @@ of the book and the README.
 
 Each agent plays 100 episodes with its best action; the table shows the mean over the seeds with its 95% Student-t
 interval, beside a random policy and, where there is one, a control that has to fail. `--minatar` trains DQN on MinAtar
-instead, which takes hours. Rows that are left out keep what they had. Writes deep-returns.json and deep-returns.md. The
-runs stay in runs/deep-returns.
+instead, which takes hours. Rows that are left out keep what they had (`--only none` just writes the tables again). Writes
+deep-returns.json, deep-returns.md and its part for each chapter. The runs stay in runs/deep-returns.
 """
 
 import argparse
 import csv
 import datetime
 import json
-import os
 import pathlib
 import statistics
 import sys
@@ -58,6 +57,10 @@ MINATAR = {
     "MinAtar/Seaquest-v1": 5.0,
     "MinAtar/SpaceInvaders-v1": 41.0,
 }
+
+
+# What each chapter of the book shows.
+CHAPTERS = {"dqn": ("dqn",), "policy-gradient": ("reinforce", "a2c"), "natural-gradient": ("trpo",)}
 
 
 def divergence(run):
@@ -180,7 +183,7 @@ def main():
     out = args.out / "deep-returns.json"
     args.out.mkdir(parents=True, exist_ok=True)
 
-    binary = os.environ.get("REDERIVE") or build()
+    binary = build() if jobs else None
     for algo, env in jobs:
         row = measure_minatar(binary, env, args.seeds) if args.minatar else measure(binary, algo, env, args.seeds)
         # After every row, so that what took hours is not lost; read again, as another part may have run in the meantime.
@@ -188,9 +191,13 @@ def main():
         rows[algo, env] = {**row, "date": datetime.date.today().isoformat()}
         kept = [rows[key] for key in order if key in rows]
         out.write_text(json.dumps({"machine": machine(), "rows": kept}, indent=1) + "\n")
-        table = markdown(kept)
-        (args.out / "deep-returns.md").write_text(table)
+    rows = json.loads(out.read_text())["rows"]
+    table = markdown(rows)
+    (args.out / "deep-returns.md").write_text(table)
     insert(ROOT / "README.md", "deep-returns", table)
+    for chapter, algos in CHAPTERS.items():
+        part = markdown([row for row in rows if row["algo"] in algos])
+        (args.out / f"deep-returns-{chapter}.md").write_text(part)
 
 
 if __name__ == "__main__":
