@@ -242,19 +242,28 @@ impl Algorithm {
         }
     }
 
+    /// Why it can't act in the environment `id`, whose actions are `action`, and what fits instead.
+    pub fn misfit(&self, id: &str, action: &Space) -> String {
+        let others = ALGORITHMS.iter().filter(|other| (other.fits)(action)).map(|other| other.name);
+        let envs = rederive_env::IDS
+            .iter()
+            .map(|spec| spec.id)
+            .filter(|id| rederive_env::make(id).is_ok_and(|env| (self.fits)(&env.action_space())));
+        let (others, envs) = (others.collect::<Vec<_>>().join(", "), envs.collect::<Vec<_>>().join(", "));
+        let (name, actions) = (self.name, self.actions);
+        format!(
+            "{name} takes {actions} actions, which {id} does not have (these have: {envs}); what fits {id}: {others}"
+        )
+    }
+
     /// Builds a learner for `env` from a configuration, which need not be complete.
     ///
     /// # Errors
     /// A field that the algorithm does not have, a value of the wrong type or out of range, or actions that do not fit.
     pub fn make(&self, config: &Table, env: &dyn VecEnv, seed: u64) -> Result<Box<dyn Learner>, ConfigError> {
         if !(self.fits)(env.action_space()) {
-            let others =
-                ALGORITHMS.iter().filter(|other| (other.fits)(env.action_space())).map(|other| other.name);
-            let others = others.collect::<Vec<_>>().join(", ");
-            let (actions, name, id) = (self.actions, self.name, env.id());
-            let allowed =
-                format!("an environment with {actions} actions for {name}; what fits {id}: {others}");
-            return Err(ConfigError::new("env", id, allowed));
+            let allowed = format!("one with {} actions for {}", self.actions, self.name);
+            return Err(ConfigError::new("env", env.id(), allowed));
         }
         self.complete(config)?;
         (self.make)(config, env, seed)

@@ -100,10 +100,7 @@ impl Settings {
             }
         };
         if !(algo.fits)(&action_space) {
-            return Err(Failure::Input(format!(
-                "{} takes {} actions, which {env} does not have",
-                algo.name, algo.actions
-            )));
+            return Err(Failure::Input(algo.misfit(&env, &action_space)));
         }
 
         let (preset, preset_origin) = match (&args.preset, from_file("preset")?) {

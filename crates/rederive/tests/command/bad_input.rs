@@ -28,6 +28,13 @@ fn unknown_names_suggest_the_nearest() {
             &["unknown environment `Cartpole-v0`; did you mean `CartPole-v1`?"],
         ),
         (
+            &["train", "dqn", "Pendulum-v1"],
+            &[
+                "dqn takes discrete actions, which Pendulum-v1 does not have (these have: CartPole-v1, ",
+                "what fits Pendulum-v1: ppo, ",
+            ],
+        ),
+        (
             &["train", "ppo", "FrozenLake-v1?slipery=false"],
             &["no option `slipery`; did you mean `slippery`?"],
         ),
@@ -86,6 +93,14 @@ fn values_out_of_range_name_field_value_range_and_origin() {
         (&["--set", "env=Acrobot-v1"], &["the env is an argument"]),
     ] {
         refused(at, &[&["train", "ppo", "CartPole-v1"], args].concat(), parts);
+    }
+    for (algo, assignment, part) in [
+        ("dqn", "replay=10", "must be in 1..=10, the size of the replay"),
+        ("dqn", "target_period=0", "target_period = 0: must be at least 1 (--set)"),
+        ("trpo", "cg_damping=-1", "cg_damping = -1: must be at least 0 (--set)"),
+        ("a2c", "num_steps=0", "num_steps = 0: must be in 1..="),
+    ] {
+        refused(at, &["train", algo, "CartPole-v1", "--set", assignment], &[part]);
     }
     refused(at, &["train", "ppo", "FrozenLake-v1?slippery=maybe"], &["option `slippery` is `maybe`"]);
     refused(at, &["verify", "--cases", "0"], &["--cases"]);
