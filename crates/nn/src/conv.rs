@@ -5,7 +5,7 @@
 //! windows are a matrix `P` (*im2col*), and the layer is the product `Y = P W + b`, so that `dW = P^T dY`, `db = 1^T dY`, and
 //! `dX` adds every row of `dY W^T` back to the pixels of its window (*col2im*).
 //!
-//! For `f32` with whole registers of output channels `P` is never written: [`direct`] reads the windows where they lie.
+//! For `f32` with whole registers of output channels `P` is never written: the module `direct` reads the windows where they lie.
 
 mod direct;
 

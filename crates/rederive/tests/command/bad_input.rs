@@ -200,8 +200,8 @@ fn what_can_not_be_resumed_is_refused() {
     resume(&["run/config.toml: gamma = 7"]);
     write(config.replace("steps = 256", "steps = = 256"));
     resume(&["run/config.toml, line 4, column 9: "]);
-    write(config.replace("algo = \"ppo\"", "algo = \"dqn\""));
-    resume(&["unknown algorithm `dqn`"]);
+    write(config.replace("algo = \"ppo\"", "algo = \"dqm\""));
+    resume(&["unknown algorithm `dqm`"]);
     write(config);
     rederive(at, &["train", "--resume", "run"]).success();
 }
