@@ -150,13 +150,13 @@ def markdown(rows):
             "interval over the seeds; *paper*: the same, read off the learning curves of Young and Tian (2019) at as many frames. "
             "*Evaluated*: 100 episodes of the best action.",
             "",
-            "| Game | Frames | Seeds | Training | Paper | Evaluated | Random policy | Minutes a run |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|",
+            "| Game | Frames | Seeds | Training | Paper | Evaluated | Random policy |",
+            "|---|--:|--:|--:|--:|--:|--:|",
         ]
         for row in games:
             lines.append(
                 f"| `{row['env']}` | {row['steps']:,} | {len(row['scores'])} | {spread(row, 'training')} | {row['reference']:.1f} "
-                f"| {spread(row)} | {row['random']:.1f} | {row['wall_seconds'] / 60:.0f} |"
+                f"| {spread(row)} | {row['random']:.1f} |"
             )
     dates = sorted({row["date"] for row in rows})
     lines += [
