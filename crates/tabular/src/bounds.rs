@@ -15,7 +15,7 @@
 //! `m W <= V* - V <= M W` with 0 counted in again (Bertsekas and Tsitsiklis 1991).
 //!
 //! A computed backup of a row of `n` entries is off by at most `(n + 4) eps (|V| + |T V|)`, and rows that sum to 1 only within `d`
-//! by `gamma d |V|`; both go through the same factor. That part no iteration can bring down: if it is above the tolerance, the
+//! by `gamma d |V|`, where `V` has its constant already; both go through the same factor. That part no iteration can bring down: if it is above the tolerance, the
 //! solvers say so at once.
 
 use crate::backup::Rows;
@@ -148,12 +148,15 @@ impl Bounder {
     pub fn bound(&self, errors: &Errors) -> Result<Bound, SolveError> {
         // The last backup is no longer subject to the errors of earlier ones; without a discount its action values are.
         let factor = if self.gamma == 1.0 { self.horizon } else { self.horizon - 1.0 };
-        let slack = self.rounding(errors.scale) * self.horizon;
-        let (shift, error) = if self.ends || self.gamma == 1.0 {
-            (0.0, factor * errors.residual())
+        let (middle, rest) = if self.ends || self.gamma == 1.0 {
+            (0.0, errors.residual())
         } else {
-            (factor * 0.5 * (errors.low + errors.high), factor * 0.5 * (errors.high - errors.low))
+            (0.5 * (errors.low + errors.high), 0.5 * (errors.high - errors.low))
         };
+        let (shift, error) = (factor * middle, factor * rest);
+        // The constant that is added to `V` goes through rows whose sums are not quite 1, too.
+        let scale = errors.scale + 2.0 * (middle * self.horizon).abs();
+        let slack = self.rounding(scale) * self.horizon;
         // Values that are still on their way may be far larger than where they go: only once little else is left does the slack tell.
         if error <= slack || !errors.scale.is_finite() {
             self.reachable(slack)?;

@@ -36,7 +36,7 @@ pub fn checks() -> Vec<Check> {
         random("ng.direction", "maximum", TOL_ID, definite(), direction_maximum).at_most(64),
         random("ng.direction", "solve", 1e-8, definite(), direction_solve),
         random("ng.direction", "singular", TOL_ID, singular(), direction_singular),
-        random("ng.direction", "ill-conditioned", TOL_INEQ, ill_conditioned(), direction_ill_conditioned),
+        random("ng.direction", "ill-conditioned", 2e-14, ill_conditioned(), direction_ill_conditioned),
         fixed("ng.direction", "edges", EXACT, |_| direction_edges()),
         random("ng.reparametrisation", "policy-change", TOL_ID, coordinates(), same_policy_change),
         random("ng.reparametrisation", "plain-gradient", TOL_INEQ, coordinates(), plain_gradient_differs),
@@ -505,8 +505,9 @@ fn singular() -> impl Strategy<Value = (Ball, Vec<f64>)> + Clone + Send + Sync {
     )
 }
 
-/// Eigenvalues from 1 down to 1e-8, in directions that have nothing to do with the coordinates.
-fn ill_conditioned() -> impl Strategy<Value = Ball> + Clone + Send + Sync {
+/// Eigenvalues from 1 down to 1e-8, in directions that have nothing to do with the coordinates; and the ratio of the largest and
+/// the smallest.
+fn ill_conditioned() -> impl Strategy<Value = (Ball, f64)> + Clone + Send + Sync {
     (2..=6usize, normals(36), normals(6), vec(0.0..=8.0f64, 6), 1e-4..=1.0f64).prop_map(
         |(n, entries, g, power, radius)| {
             let q = orthogonal(n, &entries);
@@ -516,7 +517,8 @@ fn ill_conditioned() -> impl Strategy<Value = Ball> + Clone + Send + Sync {
                     *f += 10f64.powf(-power) * column[i] * column[k];
                 }
             }
-            Ball { fisher, gradient: g[..n].to_vec(), radius }
+            let (low, high) = power[..n].iter().fold((8.0f64, 0.0f64), |(l, h), &p| (l.min(p), h.max(p)));
+            (Ball { fisher, gradient: g[..n].to_vec(), radius }, 10f64.powf(high - low))
         },
     )
 }
@@ -621,13 +623,13 @@ fn direction_singular((case, other): (Ball, Vec<f64>)) -> Measured {
 }
 
 /// Condition numbers up to 1e8: the boundary is still met, to what rounding leaves of it.
-fn direction_ill_conditioned(case: Ball) -> Measured {
+fn direction_ill_conditioned((case, condition): (Ball, f64)) -> Measured {
     let (d, gain) = case.step();
     let mut worst = Worst::new();
-    worst.add((case.model(&d) / case.radius - 1.0).abs() * 1e-2);
+    worst.add((case.model(&d) / case.radius - 1.0).abs() / condition);
     let back = scaled(times(&case.fisher, &d), gain / (2.0 * case.radius));
     let residual: Vec<f64> = back.iter().zip(&case.gradient).map(|(b, g)| b - g).collect();
-    worst.add(norm(&residual) / norm(&case.gradient) * 1e-2).done()
+    worst.add(norm(&residual) / norm(&case.gradient) / condition).done()
 }
 
 fn direction_edges() -> Measured {
