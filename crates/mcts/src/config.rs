@@ -1,4 +1,4 @@
-use rederive_train::ConfigError;
+use rederive_train::{ConfigError, range};
 
 /// The parameters of a search.
 ///
@@ -49,15 +49,12 @@ const MAX: u64 = u32::MAX as u64 - 1;
 impl Config {
     /// Checks every field against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let number = |field: &str, value: f64, ok: bool, allowed: &str| {
-            if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-        };
         if !(1..=MAX).contains(&self.simulations) {
             return Err(ConfigError::new("simulations", self.simulations, format_args!("in 1..={MAX}")));
         }
-        number("c", self.c, self.c >= 0.0, "at least 0")?;
-        number("range", self.range, self.range > 0.0, "greater than 0")?;
-        number("gamma", self.gamma, (0.0..=1.0).contains(&self.gamma), "in [0, 1]")?;
+        range::not_negative("c", self.c)?;
+        range::positive("range", self.range)?;
+        range::share("gamma", self.gamma)?;
         if self.max_depth == 0 {
             return Err(ConfigError::new("max_depth", self.max_depth, "at least 1"));
         }

@@ -1,6 +1,6 @@
 use crate::Model;
 use rederive_math::Stream;
-use rederive_train::ConfigError;
+use rederive_train::{ConfigError, range};
 
 /// What a state is worth that a search has just reached for the first time, to the player to act there.
 pub trait Leaf<M: Model> {
@@ -35,11 +35,8 @@ pub struct ValueLeaf<F> {
 impl<F> ValueLeaf<F> {
     /// The value function `value`, in which the return of a playout has the share `lambda`.
     pub fn new(value: F, lambda: f64) -> Result<Self, ConfigError> {
-        if (0.0..=1.0).contains(&lambda) {
-            Ok(ValueLeaf { value, lambda })
-        } else {
-            Err(ConfigError::new("lambda", lambda, "in [0, 1]"))
-        }
+        range::share("lambda", lambda)?;
+        Ok(ValueLeaf { value, lambda })
     }
 }
 

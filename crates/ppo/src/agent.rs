@@ -6,7 +6,7 @@ use rederive_math::{gae, normalise, surrogate};
 use rederive_nn::{Optimizer, OptimizerConfig, clip_global_norm};
 use rederive_train::{
     ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches,
-    Networks, ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout,
+    Networks, ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout, range,
 };
 
 /// What [`Ppo`] reports after each rollout.
@@ -96,10 +96,7 @@ impl Ppo {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let observation = env.observation_space();
         let (rows, action) = (config.num_envs * config.num_steps, env.action_space());
         let batch = config.minibatch.min(rows);

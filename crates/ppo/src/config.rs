@@ -1,5 +1,5 @@
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy};
+use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of PPO. The defaults are those of CleanRL's `ppo.py` (Huang et al., 2022).
@@ -155,40 +155,24 @@ impl Default for Config {
 impl Config {
     /// Checks every field against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let count = |field: &str, value: usize, max: usize| {
-            let ok = (1..=max).contains(&value);
-            if ok { Ok(()) } else { Err(ConfigError::new(field, value, format_args!("in 1..={max}"))) }
-        };
-        let number = |field: &str, value: f64, ok: bool, allowed: &str| {
-            if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-        };
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        count("num_epochs", self.num_epochs, 1000)?;
-        count("minibatch", self.minibatch, u32::MAX as usize)?;
-        let samples = self.num_envs * self.num_steps;
-        if samples > 1 << 26 {
-            return Err(ConfigError::new(
-                "num_envs * num_steps",
-                samples,
-                format_args!("at most {}", 1 << 26),
-            ));
-        }
-        number("gamma", self.gamma, (0.0..=1.0).contains(&self.gamma), "in [0, 1]")?;
-        number("gae_lambda", self.gae_lambda, (0.0..=1.0).contains(&self.gae_lambda), "in [0, 1]")?;
-        number("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "in (0, 1]")?;
-        number("clip_eps", self.clip_eps, self.clip_eps > 0.0 && self.clip_eps < 1.0, "in (0, 1)")?;
-        number("kl_coef", self.kl_coef, self.kl_coef > 0.0, "greater than 0")?;
+        range::rollout(self.num_envs, self.num_steps, 1 << 26)?;
+        range::count("num_epochs", self.num_epochs, 1000)?;
+        range::count("minibatch", self.minibatch, u32::MAX as usize)?;
+        range::share("gamma", self.gamma)?;
+        range::share("gae_lambda", self.gae_lambda)?;
+        range::positive_share("lr", self.lr)?;
+        range::inner_share("clip_eps", self.clip_eps)?;
+        range::positive("kl_coef", self.kl_coef)?;
         if let Some(target) = self.target_kl {
-            number("target_kl", target, target > 0.0, "greater than 0")?;
+            range::positive("target_kl", target)?;
         }
         if self.objective == Objective::Penalty && self.target_kl.is_none() {
             return Err(ConfigError::new("target_kl", "none", "set when objective = \"penalty\""));
         }
-        number("vf_coef", self.vf_coef, self.vf_coef >= 0.0, "at least 0")?;
-        number("ent_coef", self.ent_coef, self.ent_coef >= 0.0, "at least 0")?;
-        number("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0.0, "greater than 0")?;
-        number("adam_eps", self.adam_eps, self.adam_eps > 0.0 && self.adam_eps <= 1.0, "in (0, 1]")?;
+        range::not_negative("vf_coef", self.vf_coef)?;
+        range::not_negative("ent_coef", self.ent_coef)?;
+        range::positive("max_grad_norm", self.max_grad_norm)?;
+        range::positive_share("adam_eps", self.adam_eps)?;
         self.networks().validate()
     }
 

@@ -8,7 +8,9 @@ use crate::world::{Called, Draw, Lane, Model, NONE, Tabulated, Transitions, Worl
 use ndarray::{ArrayView2, aview1};
 use rederive_env::{Place, VecEnv};
 use rederive_math::td;
-use rederive_train::{ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report};
+use rederive_train::{
+    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report, range,
+};
 
 /// What [`QLearning`] reports after each iteration.
 pub const METRICS: &[Metric] = &[
@@ -60,10 +62,7 @@ impl QLearning {
     /// If a field of `config` is out of range or differs from the environment, or observations or actions are not discrete.
     pub fn new(method: Method, config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let layout = Layout::of(env, method.name())?;
         let model = env.finite_parts().and_then(|parts| Model::new(&parts, &layout));
         Ok(QLearning {

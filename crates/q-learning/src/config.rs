@@ -1,7 +1,6 @@
 use rederive_math::exploration;
-use rederive_train::ConfigError;
+use rederive_train::{ConfigError, range};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// How action values are learnt. Everything else is a field of [`Config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,52 +201,28 @@ impl Default for Config {
     }
 }
 
-fn count(field: &str, value: usize, max: usize) -> Result<(), ConfigError> {
-    let ok = (1..=max).contains(&value);
-    if ok { Ok(()) } else { Err(ConfigError::new(field, value, format_args!("in 1..={max}"))) }
-}
-
-pub(crate) fn number(
-    field: &str,
-    value: f64,
-    ok: bool,
-    allowed: impl fmt::Display,
-) -> Result<(), ConfigError> {
-    if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-}
-
-/// Fails unless `value` is in the closed unit interval.
-pub(crate) fn share(field: &str, value: f64) -> Result<(), ConfigError> {
-    number(field, value, (0.0..=1.0).contains(&value), "in [0, 1]")
-}
-
-/// Fails unless `value` is a step size.
-pub(crate) fn step_size(field: &str, value: f64) -> Result<(), ConfigError> {
-    number(field, value, value > 0.0 && value <= 1.0, "in (0, 1]")
-}
-
 impl Config {
     /// Checks every field against its range.
     ///
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        share("gamma", self.gamma)?;
-        step_size("alpha", self.alpha)?;
-        share("alpha_power", self.alpha_power)?;
-        number("init", self.init, (self.init as f32).is_finite(), "finite in 32 bits")?;
-        share("epsilon", self.epsilon)?;
-        share("epsilon_final", self.epsilon_final)?;
-        share("epsilon_decay", self.epsilon_decay)?;
+        range::count("num_envs", self.num_envs, 1 << 16)?;
+        range::count("num_steps", self.num_steps, 1 << 20)?;
+        range::share("gamma", self.gamma)?;
+        range::positive_share("alpha", self.alpha)?;
+        range::share("alpha_power", self.alpha_power)?;
+        range::number("init", self.init, (self.init as f32).is_finite(), "finite in 32 bits")?;
+        range::share("epsilon", self.epsilon)?;
+        range::share("epsilon_final", self.epsilon_final)?;
+        range::share("epsilon_decay", self.epsilon_decay)?;
         // In 32 bits, where a temperature of 1e-50 would be 0.
         let representable = self.temperature as f32 > 0.0;
-        number("temperature", self.temperature, representable, "greater than 0")?;
-        number("ucb_coef", self.ucb_coef, self.ucb_coef >= 0.0, "at least 0")?;
-        count("n_step", self.n_step, 4096)?;
-        share("trace_decay", self.trace_decay)?;
-        count("max_segment", self.max_segment, 1 << 24)
+        range::number("temperature", self.temperature, representable, "greater than 0")?;
+        range::not_negative("ucb_coef", self.ucb_coef)?;
+        range::count("n_step", self.n_step, 4096)?;
+        range::share("trace_decay", self.trace_decay)?;
+        range::count("max_segment", self.max_segment, 1 << 24)
     }
 }
 
@@ -342,16 +317,16 @@ impl LinearConfig {
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        share("gamma", self.gamma)?;
-        step_size("alpha", self.alpha)?;
-        number("init", self.init, (self.init as f32).is_finite(), "finite in 32 bits")?;
-        share("epsilon", self.epsilon)?;
-        share("epsilon_final", self.epsilon_final)?;
-        share("epsilon_decay", self.epsilon_decay)?;
-        count("tilings", self.tilings, 1024)?;
-        count("tiles", self.tiles, 4096)
+        range::count("num_envs", self.num_envs, 1 << 16)?;
+        range::count("num_steps", self.num_steps, 1 << 20)?;
+        range::share("gamma", self.gamma)?;
+        range::positive_share("alpha", self.alpha)?;
+        range::number("init", self.init, (self.init as f32).is_finite(), "finite in 32 bits")?;
+        range::share("epsilon", self.epsilon)?;
+        range::share("epsilon_final", self.epsilon_final)?;
+        range::share("epsilon_decay", self.epsilon_decay)?;
+        range::count("tilings", self.tilings, 1024)?;
+        range::count("tiles", self.tiles, 4096)
     }
 }
 

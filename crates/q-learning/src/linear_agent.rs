@@ -7,7 +7,9 @@ use crate::world::{Lane, NONE};
 use ndarray::{ArrayView2, aview1};
 use rederive_env::{Actions, VecEnv};
 use rederive_math::{linear, td};
-use rederive_train::{ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report};
+use rederive_train::{
+    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report, range,
+};
 
 /// What [`LinearQ`] reports after each iteration.
 pub const LINEAR_METRICS: &[Metric] = &[
@@ -64,10 +66,7 @@ impl LinearQ {
     pub fn new(config: LinearConfig, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
         let num_envs = config.num_envs;
-        if num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", num_envs, allowed));
-        }
+        range::same_num_envs(num_envs, env)?;
         let (features, actions) = Features::of(env, &config)?;
         let (len, active) = (features.len().expect("checked above"), features.active());
         Ok(LinearQ {

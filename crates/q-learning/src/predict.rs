@@ -7,7 +7,7 @@ use crate::tables::Tables;
 use crate::world::{Called, Lane};
 use ndarray::ArrayRef2;
 use rederive_env::VecEnv;
-use rederive_train::{ConfigError, EpisodeLog};
+use rederive_train::{ConfigError, EpisodeLog, range};
 
 /// How state values are learnt from what a given policy does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +68,7 @@ impl Predictor {
         seed: u64,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let layout = Layout::of(env, "prediction")?;
         let shape = (layout.states, layout.actions);
         assert!(policy.dim() == shape, "policy has shape {:?} but the table {shape:?}", policy.dim());

@@ -1,11 +1,10 @@
 //! A recommender: how much a user likes a film, linear in the products of their features.
 
-use crate::config::{number, share, step_size};
 use crate::ratings::{Rating, Ratings};
 use ndarray::{Array2, Axis};
 use rederive_env::Stream;
 use rederive_math::linear;
-use rederive_train::{ConfigError, Diverged};
+use rederive_train::{ConfigError, Diverged, range};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -75,10 +74,9 @@ impl Recommender {
     /// # Errors
     /// A field out of range, or fewer than two ratings.
     pub fn new(config: &RecommenderConfig, ratings: &Ratings, seed: u64) -> Result<Self, ConfigError> {
-        step_size("alpha", config.alpha)?;
-        share("held_out", config.held_out)?;
-        let epochs = config.epochs as f64;
-        number("epochs", epochs, (1..=100_000).contains(&config.epochs), "in 1..=100000")?;
+        range::positive_share("alpha", config.alpha)?;
+        range::share("held_out", config.held_out)?;
+        range::count("epochs", config.epochs, 100_000)?;
         if ratings.ratings.len() < 2 {
             return Err(ConfigError::new("ratings", ratings.ratings.len(), "at least 2"));
         }

@@ -8,7 +8,7 @@ use rederive_math::{gae, normalise, returns};
 use rederive_nn::{Optimizer, clip_global_norm};
 use rederive_train::{
     ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Networks,
-    ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout,
+    ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout, range,
 };
 
 /// What [`A2c`] reports after each rollout.
@@ -69,10 +69,7 @@ impl A2c {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(config: A2cConfig, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let (observation, action) = (env.observation_space(), env.action_space());
         let (rows, shape) = (config.num_envs * config.num_steps, (config.num_steps, config.num_envs));
         let networks = Networks::new(&config.networks(), observation, action, config.num_envs, rows, seed)?;

@@ -1,6 +1,6 @@
-use crate::config::{Rule, count, number};
+use crate::config::Rule;
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy};
+use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of the actor-critics. The defaults are those of Stable-Baselines3's A2C (Raffin et al., 2021), with
@@ -133,22 +133,15 @@ impl Default for A2cConfig {
 impl A2cConfig {
     /// Checks every field against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        let (samples, most) = (self.num_envs * self.num_steps, 1 << 26);
-        if samples > most {
-            let allowed = format_args!("at most {most}").to_string();
-            return Err(ConfigError::new("num_envs * num_steps", samples, allowed));
-        }
-        number("gamma", self.gamma, (0.0..=1.0).contains(&self.gamma), "in [0, 1]")?;
-        number("gae_lambda", self.gae_lambda, (0.0..=1.0).contains(&self.gae_lambda), "in [0, 1]")?;
-        count("n_step", self.n_step, 1 << 20)?;
-        number("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "in (0, 1]")?;
-        let eps = self.optimizer_eps;
-        number("optimizer_eps", eps, eps > 0.0 && eps <= 1.0, "in (0, 1]")?;
-        number("vf_coef", self.vf_coef, self.vf_coef >= 0.0, "at least 0")?;
-        number("ent_coef", self.ent_coef, self.ent_coef >= 0.0, "at least 0")?;
-        number("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0.0, "greater than 0")?;
+        range::rollout(self.num_envs, self.num_steps, 1 << 26)?;
+        range::share("gamma", self.gamma)?;
+        range::share("gae_lambda", self.gae_lambda)?;
+        range::count("n_step", self.n_step, 1 << 20)?;
+        range::positive_share("lr", self.lr)?;
+        range::positive_share("optimizer_eps", self.optimizer_eps)?;
+        range::not_negative("vf_coef", self.vf_coef)?;
+        range::not_negative("ent_coef", self.ent_coef)?;
+        range::positive("max_grad_norm", self.max_grad_norm)?;
         self.networks().validate()
     }
 

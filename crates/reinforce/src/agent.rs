@@ -9,7 +9,7 @@ use rederive_math::{normalise, value_loss};
 use rederive_nn::{Optimizer, clip_global_norm};
 use rederive_train::{
     ActionBuffer, ActorCritic, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Networks,
-    ObsNormalizer, PolicyBatch, Report,
+    ObsNormalizer, PolicyBatch, Report, range,
 };
 
 /// What [`Reinforce`] reports after each batch of episodes.
@@ -85,10 +85,7 @@ impl Reinforce {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let (observation, action) = (env.observation_space(), env.action_space());
         let networks = Networks::new(&config.networks(), observation, action, config.num_envs, BLOCK, seed)?;
         let mut episodes = Episodes::new(env, config.episodes, config.max_episode_steps, seed);

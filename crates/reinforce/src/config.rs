@@ -1,6 +1,6 @@
 use rederive_math::policy_gradient::loss;
 use rederive_nn::{Activation, OptimizerConfig, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy};
+use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of REINFORCE.
@@ -194,23 +194,12 @@ impl Default for Config {
     }
 }
 
-/// An error unless `value` is in `1..=max`.
-pub(crate) fn count(field: &str, value: usize, max: usize) -> Result<(), ConfigError> {
-    let ok = (1..=max).contains(&value);
-    if ok { Ok(()) } else { Err(ConfigError::new(field, value, format_args!("in 1..={max}"))) }
-}
-
-/// An error unless `ok` and `value` is finite.
-pub(crate) fn number(field: &str, value: f64, ok: bool, allowed: &str) -> Result<(), ConfigError> {
-    if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-}
-
 impl Config {
     /// Checks every field against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("episodes", self.episodes, 1 << 16)?;
-        count("max_episode_steps", self.max_episode_steps, 1 << 20)?;
+        range::count("num_envs", self.num_envs, 1 << 16)?;
+        range::count("episodes", self.episodes, 1 << 16)?;
+        range::count("max_episode_steps", self.max_episode_steps, 1 << 20)?;
         if !self.episodes.is_multiple_of(self.num_envs) {
             let allowed = format!("a multiple of num_envs = {}", self.num_envs);
             return Err(ConfigError::new("episodes", self.episodes, allowed));
@@ -224,16 +213,14 @@ impl Config {
                 "false when returns = \"total\", which is discounted from the episode's start already";
             return Err(ConfigError::new("discount_weights", true, allowed));
         }
-        number("gamma", self.gamma, (0.0..=1.0).contains(&self.gamma), "in [0, 1]")?;
-        let rate = self.baseline_rate;
-        number("baseline_rate", rate, rate > 0.0 && rate <= 1.0, "in (0, 1]")?;
-        number("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "in (0, 1]")?;
-        number("vf_lr", self.vf_lr, self.vf_lr > 0.0 && self.vf_lr <= 1.0, "in (0, 1]")?;
-        count("vf_updates", self.vf_updates, 1000)?;
-        let eps = self.optimizer_eps;
-        number("optimizer_eps", eps, eps > 0.0 && eps <= 1.0, "in (0, 1]")?;
-        number("ent_coef", self.ent_coef, self.ent_coef >= 0.0, "at least 0")?;
-        number("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0.0, "greater than 0")?;
+        range::share("gamma", self.gamma)?;
+        range::positive_share("baseline_rate", self.baseline_rate)?;
+        range::positive_share("lr", self.lr)?;
+        range::positive_share("vf_lr", self.vf_lr)?;
+        range::count("vf_updates", self.vf_updates, 1000)?;
+        range::positive_share("optimizer_eps", self.optimizer_eps)?;
+        range::not_negative("ent_coef", self.ent_coef)?;
+        range::positive("max_grad_norm", self.max_grad_norm)?;
         self.networks().validate()
     }
 

@@ -14,6 +14,7 @@ mod minibatch;
 mod networks;
 pub mod normalize;
 mod plot;
+pub mod range;
 mod rollout;
 mod run;
 mod seeds;

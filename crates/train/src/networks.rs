@@ -1,4 +1,4 @@
-use crate::{ActionBuffer, ActorCritic, Checkpoint, ConfigError};
+use crate::{ActionBuffer, ActorCritic, Checkpoint, ConfigError, range};
 use ndarray::{Array2, ArrayRef2, s};
 use rederive_env::{End, Space, Stream};
 use rederive_math::beta::{self, Interval};
@@ -52,15 +52,12 @@ impl NetworkConfig<'_> {
         if self.hidden.len() > 8 {
             return Err(ConfigError::new("hidden", self.hidden.len(), "at most 8 layers"));
         }
-        if let Some(&units) = self.hidden.iter().find(|units| !(1..=4096).contains(*units)) {
-            return Err(ConfigError::new("hidden", units, "in 1..=4096"));
+        for &units in self.hidden {
+            range::count("hidden", units, 4096)?;
         }
-        if !(-10.0..=2.0).contains(&self.log_std) {
-            return Err(ConfigError::new("log_std", self.log_std, "in [-10, 2]"));
-        }
-        if !(0.0..1.0).contains(&self.noise_correlation) {
-            return Err(ConfigError::new("noise_correlation", self.noise_correlation, "in [0, 1)"));
-        }
+        let (log_std, correlation) = (self.log_std, self.noise_correlation);
+        range::number("log_std", log_std, (-10.0..=2.0).contains(&log_std), "in [-10, 2]")?;
+        range::number("noise_correlation", correlation, (0.0..1.0).contains(&correlation), "in [0, 1)")?;
         if self.policy == Policy::Beta && self.noise_correlation != 0.0 {
             let allowed = "0 when policy = \"beta\", whose samples have no noise to correlate";
             return Err(ConfigError::new("noise_correlation", self.noise_correlation, allowed));

@@ -8,7 +8,7 @@ use rederive_math::{gae, normalise, value_loss};
 use rederive_nn::{Optimizer, OptimizerConfig};
 use rederive_train::{
     ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches,
-    Networks, ObsNormalizer, Policy, PolicyBatch, Report, RewardNormalizer, Rollout,
+    Networks, ObsNormalizer, Policy, PolicyBatch, Report, RewardNormalizer, Rollout, range,
 };
 
 /// What [`Trpo`] reports after each rollout.
@@ -155,10 +155,7 @@ impl Trpo {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(method: Method, config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         if let (Method::Trpo, Some(lr)) = (method, config.policy_lr) {
             return Err(ConfigError::new("policy_lr", lr, "\"none\" for trpo, whose step is target_kl's"));
         }

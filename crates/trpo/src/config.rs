@@ -1,5 +1,5 @@
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy};
+use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
 use serde::{Deserialize, Serialize};
 
 /// What is done with the natural gradient.
@@ -167,38 +167,24 @@ const MAX_SAMPLES: usize = 1 << 22;
 impl Config {
     /// Checks every field against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let count = |field: &str, value: usize, max: usize| {
-            let ok = (1..=max).contains(&value);
-            if ok { Ok(()) } else { Err(ConfigError::new(field, value, format_args!("in 1..={max}"))) }
-        };
-        let number = |field: &str, value: f64, ok: bool, allowed: &str| {
-            if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-        };
-        count("num_envs", self.num_envs, 1 << 16)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        let samples = self.num_envs * self.num_steps;
-        if samples > MAX_SAMPLES {
-            let allowed = format_args!("at most {MAX_SAMPLES}");
-            return Err(ConfigError::new("num_envs * num_steps", samples, allowed));
-        }
-        number("gamma", self.gamma, (0.0..=1.0).contains(&self.gamma), "in [0, 1]")?;
-        number("gae_lambda", self.gae_lambda, (0.0..=1.0).contains(&self.gae_lambda), "in [0, 1]")?;
-        number("target_kl", self.target_kl, self.target_kl > 0.0, "greater than 0")?;
+        range::rollout(self.num_envs, self.num_steps, MAX_SAMPLES)?;
+        range::share("gamma", self.gamma)?;
+        range::share("gae_lambda", self.gae_lambda)?;
+        range::positive("target_kl", self.target_kl)?;
         if let Some(lr) = self.policy_lr {
-            number("policy_lr", lr, lr > 0.0, "greater than 0")?;
+            range::positive("policy_lr", lr)?;
         }
-        count("cg_iterations", self.cg_iterations, 10_000)?;
+        range::count("cg_iterations", self.cg_iterations, 10_000)?;
         let tolerance = self.cg_tolerance;
-        number("cg_tolerance", tolerance, (0.0..1.0).contains(&tolerance), "in [0, 1)")?;
-        number("cg_damping", self.cg_damping, self.cg_damping >= 0.0, "at least 0")?;
-        let fraction = self.fisher_fraction;
-        number("fisher_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "in (0, 1]")?;
-        number("backtrack", self.backtrack, self.backtrack > 0.0 && self.backtrack < 1.0, "in (0, 1)")?;
-        count("max_backtracks", self.max_backtracks, 1000)?;
-        count("critic_epochs", self.critic_epochs, 1000)?;
-        count("minibatch", self.minibatch, u32::MAX as usize)?;
-        number("lr", self.lr, self.lr > 0.0 && self.lr <= 1.0, "in (0, 1]")?;
-        number("adam_eps", self.adam_eps, self.adam_eps > 0.0 && self.adam_eps <= 1.0, "in (0, 1]")?;
+        range::number("cg_tolerance", tolerance, (0.0..1.0).contains(&tolerance), "in [0, 1)")?;
+        range::not_negative("cg_damping", self.cg_damping)?;
+        range::positive_share("fisher_fraction", self.fisher_fraction)?;
+        range::inner_share("backtrack", self.backtrack)?;
+        range::count("max_backtracks", self.max_backtracks, 1000)?;
+        range::count("critic_epochs", self.critic_epochs, 1000)?;
+        range::count("minibatch", self.minibatch, u32::MAX as usize)?;
+        range::positive_share("lr", self.lr)?;
+        range::positive_share("adam_eps", self.adam_eps)?;
         self.networks().validate()
     }
 
