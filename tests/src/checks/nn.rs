@@ -503,11 +503,13 @@ fn optimizer_single_precision(history: History) -> Result<f64, String> {
         }
     }
     let (narrow, wide) = (history.run::<f32>(), history.run::<f64>());
+    // Rounding is relative to what is added up, and both gradients and steps may cancel.
+    let mut added = history.clone();
+    added.grads.iter_mut().flatten().for_each(|g| *g = g.abs());
     let mut worst = Worst::new();
     for (i, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
-        // Rounding is relative to the steps, which may cancel.
-        let lengths = history.lr.iter().enumerate().map(|(t, lr)| lr * history.unrolled(i, t).abs());
-        let path = history.start[i].abs() + lengths.sum::<f64>();
+        let lengths = added.lr.iter().enumerate().map(|(t, lr)| lr * added.unrolled(i, t));
+        let path = added.start[i].abs() + lengths.sum::<f64>();
         worst.add((narrow - wide).abs() / path.max(1.0));
     }
     worst.done()
