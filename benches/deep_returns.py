@@ -6,7 +6,8 @@ of the book and the README.
 
 Each agent plays 100 episodes with its best action; the table shows the mean over the seeds with its 95% Student-t
 interval, beside a random policy and, where there is one, a control that has to fail. `--minatar` trains DQN on MinAtar
-instead, which takes hours. Rows that are left out keep what they had (`--only none` just writes the tables again). Writes
+instead, which takes hours: runs that are already there with the same configuration are kept, those that were cut off go on.
+Rows that are left out keep what they had (`--only none` just writes the tables again). Writes
 deep-returns.json, deep-returns.md and its part for each chapter. The runs stay in runs/deep-returns.
 """
 
@@ -14,12 +15,16 @@ import argparse
 import csv
 import datetime
 import json
+import os
 import pathlib
+import shutil
 import statistics
+import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
-from returns import ROOT, T, build, insert, interval, machine, rederive, train_and_evaluate
+from returns import ROOT, T, build, evaluate, insert, interval, machine, rederive, train_and_evaluate
 
 FOLDER = ROOT / "runs" / "deep-returns"
 # RL Zoo's single tuned runs (github.com/DLR-RM/rl-baselines3-zoo, benchmark.md, and its pages on sb3-contrib), for the same
@@ -96,9 +101,28 @@ def measure(binary, algo, env, seeds):
     return row
 
 
+def train_or_go_on(binary, algo, env, seed, folder):
+    """The summary of a run of hours: one that is there with the same configuration is kept or, if it was cut off, gone on with."""
+    wanted = subprocess.run(
+        [binary, "train", algo, env, "--seed", str(seed), "--print-config"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    config, summary = folder / "config.toml", folder / "summary.json"
+    if not config.exists() or tomllib.loads(config.read_text()) != tomllib.loads(wanted):
+        shutil.rmtree(folder, ignore_errors=True)
+        rederive(binary, "train", algo, env, "--seed", str(seed), "--threads", "1", "--out", str(folder))
+    elif not summary.exists():
+        rederive(binary, "train", "--resume", str(folder), "--threads", "1")
+    return {**json.loads(summary.read_text()), "run_dir": str(folder)}
+
+
 def measure_minatar(binary, env, seeds):
-    """One row of the second table."""
-    runs, scores = train_and_evaluate(binary, env, FOLDER / f"dqn-{env.replace('/', '-')}", seeds, algo="dqn")
+    """One row of the second table; as many runs at a time as there are cores."""
+    folder = FOLDER / f"dqn-{env.replace('/', '-')}"
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(
+            pool.map(lambda seed: train_or_go_on(binary, "dqn", env, seed, folder / f"seed{seed}"), range(1, seeds + 1))
+        )
+    scores = evaluate(binary, runs)
     training = [run["final_return_mean"] for run in runs]
     row = {
         "algo": "dqn",

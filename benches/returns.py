@@ -65,11 +65,15 @@ def train_and_evaluate(binary, env, folder, seeds, *settings, algo="ppo", episod
     """Trains `seeds` agents and returns the summaries and each one's mean return over so many episodes."""
     shutil.rmtree(folder, ignore_errors=True)
     runs = rederive(binary, "train", algo, env, "--seeds", str(seeds), "--out", str(folder), *settings)
-    scores = [
+    return runs, evaluate(binary, runs, episodes)
+
+
+def evaluate(binary, runs, episodes=100):
+    """Each agent's mean return over so many episodes."""
+    return [
         rederive(binary, "eval", run["run_dir"], "--episodes", str(episodes), "--seed", str(1000 + run["seed"]))["return_mean"]
         for run in runs
     ]
-    return runs, scores
 
 
 def process_figures(binary):
