@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rederive_math::Stream;
 use rederive_ppo::loss::{Batch, Coefficients, Gradients, Surrogate, total};
 use rederive_ppo::{Config, Ppo};
-use rederive_train::{Collector, EpisodeLog, Learner, Minibatches, Report};
+use rederive_train::{Collector, EpisodeLog, Learner, Minibatches, Report, on_policy_config};
 use std::hint::black_box;
 
 fn total_loss(c: &mut Criterion) {
@@ -53,7 +53,7 @@ fn iterations(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ppo.steps_per_iteration()));
     group.bench_function("rollout", |bench| {
         let mut networks = ppo.networks().clone();
-        let mut collector = Collector::new(env.as_ref(), config.num_steps, config.gamma);
+        let mut collector = Collector::new(env.as_ref(), &on_policy_config!(config));
         bench.iter(|| {
             collector.collect(env.as_mut(), &mut networks, &mut episodes, 0, 1).expect("finite").reward()
                 [[0, 0]]

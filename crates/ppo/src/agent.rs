@@ -2,11 +2,12 @@ use crate::config::{Config, Objective};
 use crate::loss::{self, Batch, Gradients, Terms};
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 use rederive_env::{Stream, VecEnv};
-use rederive_math::{gae, normalise, surrogate};
+use rederive_math::{normalise, surrogate};
 use rederive_nn::{Optimizer, OptimizerConfig, clip_global_norm};
+use rederive_train::normalize::ADVANTAGE_EPSILON;
 use rederive_train::{
-    ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches,
-    Networks, ObsNormalizer, PolicyBatch, Report, RewardNormalizer, Rollout, range,
+    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches, Networks,
+    OnPolicy, PolicyBatch, Report, Rollout, on_policy_config,
 };
 
 /// What [`Ppo`] reports after each rollout.
@@ -31,9 +32,6 @@ pub const METRICS: &[Metric] = &[
     Metric { name: "std", meaning: "mean standard deviation of a continuous policy, 0 for a discrete one" },
 ];
 
-/// Keeps a minibatch of equal advantages from dividing by zero; PyTorch implementations use the same number.
-const ADVANTAGE_EPSILON: f32 = 1e-8;
-
 /// A PPO agent with everything it needs to learn, and to go on after a stop.
 ///
 /// ```
@@ -50,16 +48,11 @@ const ADVANTAGE_EPSILON: f32 = 1e-8;
 #[derive(Clone, Debug)]
 pub struct Ppo {
     config: Config,
-    networks: Networks,
+    core: OnPolicy,
     optimizer: Optimizer<f32>,
-    collector: Collector,
     minibatches: Minibatches,
     shuffle: Stream,
     kl_coef: f64,
-    steps: u64,
-    updates: u64,
-    advantage: Array2<f32>,
-    return_: Array2<f32>,
     grad: Vec<f32>,
     batch: MinibatchBuffers,
 }
@@ -96,40 +89,28 @@ impl Ppo {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        range::same_num_envs(config.num_envs, env)?;
-        let observation = env.observation_space();
-        let (rows, action) = (config.num_envs * config.num_steps, env.action_space());
-        let batch = config.minibatch.min(rows);
-        let networks = Networks::new(&config.networks(), observation, action, config.num_envs, batch, seed)?;
-        let mut collector = Collector::new(env, config.num_steps, config.gamma);
-        collector.obs_normalizer = config.normalize_obs.then(|| ObsNormalizer::new(observation.features()));
-        collector.reward_normalizer = config.normalize_reward.then(|| RewardNormalizer::new(config.num_envs));
-        let minibatches = Minibatches::new(rows, config.minibatch);
+        let minibatches = Minibatches::new(config.num_envs * config.num_steps, config.minibatch);
         let rows = minibatches.largest();
-        let shape = (config.num_steps, config.num_envs);
+        let core = OnPolicy::new(&on_policy_config!(config), env, rows, seed)?;
+        let params = core.networks.params().len();
         Ok(Ppo {
-            optimizer: Optimizer::new(OptimizerConfig::adam(config.adam_eps), networks.params().len()),
-            collector,
+            optimizer: Optimizer::new(OptimizerConfig::adam(config.adam_eps), params),
             minibatches,
             shuffle: Stream::new(seed, "shuffle", 0),
             kl_coef: config.kl_coef,
-            steps: 0,
-            updates: 0,
-            advantage: Array2::zeros(shape),
-            return_: Array2::zeros(shape),
-            grad: vec![0.0; networks.params().len()],
+            grad: vec![0.0; params],
             batch: MinibatchBuffers {
-                features: Array2::zeros((rows, observation.features())),
-                action: ActionBuffer::new(action, rows),
+                features: Array2::zeros((rows, env.observation_space().features())),
+                action: ActionBuffer::new(env.action_space(), rows),
                 old_log_prob: vec![0.0; rows],
                 advantage: vec![0.0; rows],
                 return_: vec![0.0; rows],
                 old_value: vec![0.0; rows],
                 value: vec![0.0; rows],
                 d_value: Array2::zeros((rows, 1)),
-                policy: networks.batch(rows),
+                policy: core.networks.batch(rows),
             },
-            networks,
+            core,
             config,
         })
     }
@@ -141,17 +122,17 @@ impl Ppo {
 
     /// Actor and critic.
     pub fn networks(&self) -> &Networks {
-        &self.networks
+        &self.core.networks
     }
 
     /// The last rollout.
     pub fn rollout(&self) -> &Rollout {
-        self.collector.rollout()
+        self.core.collector.rollout()
     }
 
     /// The advantages and returns of the last rollout `[T, N]`.
     pub fn targets(&self) -> (&ArrayRef2<f32>, &ArrayRef2<f32>) {
-        (&self.advantage, &self.return_)
+        (&self.core.advantage, &self.core.return_)
     }
 
     /// Learns from the last rollout: `num_epochs` passes in random minibatches, with the old log-probabilities, the
@@ -167,11 +148,6 @@ impl Ppo {
             clip_value: self.config.clip_value.then_some(clip_eps as f32),
             vf_coef: self.config.vf_coef as f32,
             ent_coef: self.config.ent_coef as f32,
-        };
-        let explained = {
-            let value = self.collector.rollout().value();
-            let value = value.as_slice().expect("time-major");
-            normalise::explained_variance(value, self.return_.as_slice().expect("time-major"))
         };
         let mut totals = Totals::default();
         let (mut epochs, mut kl) = (0, 0.0);
@@ -191,7 +167,6 @@ impl Ppo {
             }
         }
         let mean = |sum: f64| sum / totals.samples;
-        let std = self.networks.log_std();
         report.values.clear();
         report.values.extend([
             mean(totals.policy_loss),
@@ -199,13 +174,13 @@ impl Ppo {
             mean(totals.entropy),
             kl,
             mean(totals.clip_fraction),
-            f64::from(explained),
+            self.core.explained_variance(),
             mean(totals.grad_norm),
             lr,
             clip_eps,
             self.kl_coef,
             f64::from(epochs),
-            std.iter().map(|s| f64::from(s.exp())).sum::<f64>() / std.len().max(1) as f64,
+            self.core.networks.mean_std(),
         ]);
         if let (Objective::Penalty, Some(target)) = (self.config.objective, self.config.target_kl) {
             self.kl_coef = surrogate::adapt_beta(self.kl_coef, kl, target);
@@ -223,13 +198,13 @@ impl Ppo {
     ) -> Result<Terms<f32>, Diverged> {
         let n = self.minibatches.get(list).len();
         self.gather(list);
-        let b = &mut self.batch;
+        let (networks, b) = (&mut self.core.networks, &mut self.batch);
         if self.config.normalize_advantage {
             normalise::advantages(&mut b.advantage[..n], ADVANTAGE_EPSILON);
         }
         let rows = b.features.slice(s![..n, ..]);
-        self.networks.evaluate(&rows, &b.action, &mut b.policy);
-        self.networks.critic_forward(&rows, &mut b.value[..n]);
+        networks.evaluate(&rows, &b.action, &mut b.policy);
+        networks.critic_forward(&rows, &mut b.value[..n]);
         let terms = loss::total(
             &Batch {
                 log_prob: &b.policy.log_prob[..n],
@@ -248,15 +223,13 @@ impl Ppo {
             },
         );
         self.grad.fill(0.0);
-        self.networks.policy_backward(&rows, &b.action, &mut b.policy, &mut self.grad);
-        self.networks.critic_backward(&rows, &b.d_value.slice(s![..n, ..]), &mut self.grad);
+        networks.policy_backward(&rows, &b.action, &mut b.policy, &mut self.grad);
+        networks.critic_backward(&rows, &b.d_value.slice(s![..n, ..]), &mut self.grad);
         let norm = clip_global_norm(&mut self.grad, self.config.max_grad_norm as f32);
         for (term, x) in [("policy loss", terms.policy), ("value loss", terms.value), ("gradient", norm)] {
-            if !x.is_finite() {
-                return Err(Diverged { update: self.updates + 1, term: term.to_owned() });
-            }
+            Diverged::check(self.core.update(), term, &[x])?;
         }
-        self.optimizer.step(self.networks.params_mut(), &self.grad, lr);
+        self.optimizer.step(self.core.networks.params_mut(), &self.grad, lr);
         let (weight, to64) = (n as f64, f64::from);
         totals.samples += weight;
         totals.policy_loss += weight * to64(terms.policy);
@@ -269,38 +242,22 @@ impl Ppo {
 
     /// Copies the samples of one index list from the rollout into the minibatch.
     fn gather(&mut self, list: usize) {
-        let indices = self.minibatches.get(list);
-        let rollout = self.collector.rollout();
-        let b = &mut self.batch;
-        let width = rollout.features().ncols();
-        let features = rollout.features().as_slice().expect("contiguous");
-        let rows = b.features.as_slice_mut().expect("contiguous");
-        for (row, &i) in rows.chunks_exact_mut(width).zip(indices) {
-            row.copy_from_slice(&features[i as usize * width..][..width]);
-        }
-        match (&mut b.action, rollout.action()) {
-            (ActionBuffer::Discrete(to), ActionBuffer::Discrete(from)) => {
-                for (to, &i) in to.iter_mut().zip(indices) {
-                    *to = from[i as usize];
-                }
-            }
-            (ActionBuffer::Continuous(to), ActionBuffer::Continuous(from)) => {
-                for (mut to, &i) in to.rows_mut().into_iter().zip(indices) {
-                    to.assign(&from.row(i as usize));
-                }
+        let (lists, rollout, b) = (&self.minibatches, self.core.collector.rollout(), &mut self.batch);
+        lists.gather_rows(list, rollout.features(), &mut b.features);
+        match (rollout.action(), &mut b.action) {
+            (ActionBuffer::Discrete(from), ActionBuffer::Discrete(to)) => lists.gather(list, from, to),
+            (ActionBuffer::Continuous(from), ActionBuffer::Continuous(to)) => {
+                lists.gather_rows(list, from, to);
             }
             _ => unreachable!("both buffers were made for the same action space"),
         }
-        for (to, from) in [
-            (&mut b.old_log_prob, rollout.log_prob()),
-            (&mut b.advantage, &*self.advantage),
-            (&mut b.return_, &*self.return_),
-            (&mut b.old_value, rollout.value()),
+        for (from, to) in [
+            (rollout.log_prob(), &mut b.old_log_prob),
+            (&*self.core.advantage, &mut b.advantage),
+            (&*self.core.return_, &mut b.return_),
+            (rollout.value(), &mut b.old_value),
         ] {
-            let from = from.as_slice().expect("time-major");
-            for (to, &i) in to.iter_mut().zip(indices) {
-                *to = from[i as usize];
-            }
+            lists.gather(list, from.as_slice().expect("time-major"), to);
         }
     }
 }
@@ -315,7 +272,7 @@ impl Learner for Ppo {
     }
 
     fn steps_per_iteration(&self) -> u64 {
-        (self.config.num_steps * self.config.num_envs) as u64
+        self.core.samples() as u64
     }
 
     fn iterate(
@@ -325,51 +282,29 @@ impl Learner for Ppo {
         episodes: &mut EpisodeLog,
         report: &mut Report,
     ) -> Result<(), Diverged> {
-        let update = self.updates + 1;
-        let rollout = self.collector.collect(env, &mut self.networks, episodes, self.steps, update)?;
-        let (gamma, lambda) = (self.config.gamma as f32, self.config.gae_lambda as f32);
-        gae::gae(
-            rollout.reward(),
-            rollout.value(),
-            rollout.next_value(),
-            rollout.end(),
-            gamma,
-            lambda,
-            &mut self.advantage,
-            &mut self.return_,
-        );
-        self.learn(progress, report)?;
-        report.steps = self.steps_per_iteration();
-        self.steps += report.steps;
-        self.updates = update;
-        Ok(())
+        self.core.collect(env, episodes, report)?;
+        self.core.estimate(self.config.gamma, self.config.gae_lambda);
+        self.learn(progress, report)
     }
 
     fn act_greedy(&mut self, obs: ArrayView2<'_, f32>, actions: &mut ActionBuffer) {
-        self.collector.act_greedy(&mut self.networks, obs, actions);
+        self.core.act_greedy(obs, actions);
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
-        self.networks.save(checkpoint);
-        self.collector.save(checkpoint);
+        self.core.save(checkpoint);
         checkpoint.put_optimizer("adam", &self.optimizer);
-        checkpoint.put("steps", &self.steps);
-        checkpoint.put("updates", &self.updates);
         checkpoint.put("kl_coef", &self.kl_coef);
         checkpoint.put("shuffle", &self.shuffle);
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
-        let mut next = self.clone();
-        next.networks.load(checkpoint)?;
-        next.collector.load(checkpoint)?;
-        checkpoint.get_optimizer("adam", &mut next.optimizer)?;
-        next.steps = checkpoint.get("steps")?;
-        next.updates = checkpoint.get("updates")?;
-        next.kl_coef = checkpoint.get("kl_coef")?;
-        next.shuffle = checkpoint.get("shuffle")?;
-        *self = next;
-        Ok(())
+        Checkpoint::restore(self, |next| {
+            next.core.load(checkpoint)?;
+            checkpoint.get_optimizer("adam", &mut next.optimizer)?;
+            next.kl_coef = checkpoint.get("kl_coef")?;
+            next.shuffle = checkpoint.get("shuffle")?;
+            Ok(())
+        })
     }
 }

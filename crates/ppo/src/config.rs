@@ -1,5 +1,5 @@
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
+use rederive_train::{ConfigError, Init, Policy, network_config, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of PPO. The defaults are those of CleanRL's `ppo.py` (Huang et al., 2022).
@@ -173,19 +173,7 @@ impl Config {
         range::not_negative("ent_coef", self.ent_coef)?;
         range::positive("max_grad_norm", self.max_grad_norm)?;
         range::positive_share("adam_eps", self.adam_eps)?;
-        self.networks().validate()
-    }
-
-    /// What concerns the networks.
-    pub fn networks(&self) -> NetworkConfig<'_> {
-        NetworkConfig {
-            hidden: &self.hidden,
-            activation: self.activation,
-            init: self.init,
-            policy: self.policy,
-            log_std: self.log_std,
-            noise_correlation: self.noise_correlation,
-        }
+        network_config!(self).validate()
     }
 }
 

@@ -273,11 +273,8 @@ impl Learner for QLearning {
         let Totals { error, updates } = iteration.totals;
         self.updates += 1;
         let value = self.mean_value();
-        for (term, x) in [("TD error", error), ("action value", value)] {
-            if !x.is_finite() {
-                return Err(Diverged { update: self.updates, term: term.to_owned() });
-            }
-        }
+        Diverged::check(self.updates, "TD error", &[error])?;
+        Diverged::check(self.updates, "action value", &[value])?;
         report.steps = self.steps_per_iteration();
         self.steps += report.steps;
         report.values.clear();
@@ -317,34 +314,33 @@ impl Learner for QLearning {
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
-        let mut next = self.clone();
-        checkpoint.get_tensor("q", &mut next.tables.q)?;
-        if !next.tables.second.is_empty() {
-            checkpoint.get_tensor("q.second", &mut next.tables.second)?;
-        }
-        let fits = |name: &str, found: usize, expected: usize| {
-            (found == expected)
-                .then_some(())
-                .ok_or_else(|| format!("state {name} has {found} entries, expected {expected}"))
-        };
-        next.tables.best.clear();
-        next.tables.visits = checkpoint.get("visits")?;
-        fits("visits", next.tables.visits.len(), self.tables.q.len())?;
-        next.lanes = checkpoint.get("lanes")?;
-        fits("lanes", next.lanes.len(), self.config.num_envs)?;
-        let actions = self.layout.actions as u32;
-        if next.lanes.iter().any(|lane| lane.pending != NONE && lane.pending >= actions) {
-            return Err(format!("state lanes has an action that is not below {actions}"));
-        }
-        next.memories = checkpoint.get("memories")?;
-        fits("memories", next.memories.len(), self.config.num_envs)?;
-        if !next.memories.iter().all(|memory| memory.fits(self.tables.q.len())) {
-            return Err("state memories has an entry outside of the table".to_owned());
-        }
-        next.steps = checkpoint.get("steps")?;
-        next.updates = checkpoint.get("updates")?;
-        *self = next;
-        Ok(())
+        Checkpoint::restore(self, |next| {
+            checkpoint.get_tensor("q", &mut next.tables.q)?;
+            if !next.tables.second.is_empty() {
+                checkpoint.get_tensor("q.second", &mut next.tables.second)?;
+            }
+            let fits = |name: &str, found: usize, expected: usize| {
+                (found == expected)
+                    .then_some(())
+                    .ok_or_else(|| format!("state {name} has {found} entries, expected {expected}"))
+            };
+            next.tables.best.clear();
+            next.tables.visits = checkpoint.get("visits")?;
+            fits("visits", next.tables.visits.len(), next.tables.q.len())?;
+            next.lanes = checkpoint.get("lanes")?;
+            fits("lanes", next.lanes.len(), next.config.num_envs)?;
+            let actions = next.layout.actions as u32;
+            if next.lanes.iter().any(|lane| lane.pending != NONE && lane.pending >= actions) {
+                return Err(format!("state lanes has an action that is not below {actions}"));
+            }
+            next.memories = checkpoint.get("memories")?;
+            fits("memories", next.memories.len(), next.config.num_envs)?;
+            if !next.memories.iter().all(|memory| memory.fits(next.tables.q.len())) {
+                return Err("state memories has an entry outside of the table".to_owned());
+            }
+            next.steps = checkpoint.get("steps")?;
+            next.updates = checkpoint.get("updates")?;
+            Ok(())
+        })
     }
 }

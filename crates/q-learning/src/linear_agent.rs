@@ -216,21 +216,20 @@ impl Learner for LinearQ {
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
-        let mut next = self.clone();
-        checkpoint.get_tensor("w", &mut next.weights)?;
-        next.lanes = checkpoint.get("lanes")?;
-        let (found, expected) = (next.lanes.len(), self.config.num_envs);
-        if found != expected {
-            return Err(format!("state lanes has {found} entries, expected {expected}"));
-        }
-        let actions = self.actions as u32;
-        if next.lanes.iter().any(|lane| lane.pending != NONE && lane.pending >= actions) {
-            return Err(format!("state lanes has an action that is not below {actions}"));
-        }
-        next.steps = checkpoint.get("steps")?;
-        next.updates = checkpoint.get("updates")?;
-        *self = next;
-        Ok(())
+        Checkpoint::restore(self, |next| {
+            checkpoint.get_tensor("w", &mut next.weights)?;
+            next.lanes = checkpoint.get("lanes")?;
+            let (found, expected) = (next.lanes.len(), next.config.num_envs);
+            if found != expected {
+                return Err(format!("state lanes has {found} entries, expected {expected}"));
+            }
+            let actions = next.actions as u32;
+            if next.lanes.iter().any(|lane| lane.pending != NONE && lane.pending >= actions) {
+                return Err(format!("state lanes has an action that is not below {actions}"));
+            }
+            next.steps = checkpoint.get("steps")?;
+            next.updates = checkpoint.get("updates")?;
+            Ok(())
+        })
     }
 }

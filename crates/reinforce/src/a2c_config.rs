@@ -1,6 +1,6 @@
 use crate::config::Rule;
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
+use rederive_train::{ConfigError, Init, Policy, network_config, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of the actor-critics. The defaults are those of Stable-Baselines3's A2C (Raffin et al., 2021), with
@@ -142,18 +142,7 @@ impl A2cConfig {
         range::not_negative("vf_coef", self.vf_coef)?;
         range::not_negative("ent_coef", self.ent_coef)?;
         range::positive("max_grad_norm", self.max_grad_norm)?;
-        self.networks().validate()
-    }
-
-    pub(crate) fn networks(&self) -> NetworkConfig<'_> {
-        NetworkConfig {
-            hidden: &self.hidden,
-            activation: self.activation,
-            init: self.init,
-            policy: self.policy,
-            log_std: self.log_std,
-            noise_correlation: self.noise_correlation,
-        }
+        network_config!(self).validate()
     }
 }
 

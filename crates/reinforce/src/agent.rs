@@ -7,9 +7,10 @@ use rederive_math::policy_gradient::baselines::{self, TimeBaseline};
 use rederive_math::policy_gradient::weights;
 use rederive_math::{normalise, value_loss};
 use rederive_nn::{Optimizer, clip_global_norm};
+use rederive_train::normalize::ADVANTAGE_EPSILON;
 use rederive_train::{
     ActionBuffer, ActorCritic, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Networks,
-    ObsNormalizer, PolicyBatch, Report, range,
+    PolicyBatch, Report, network_config, range,
 };
 
 /// What [`Reinforce`] reports after each batch of episodes.
@@ -27,9 +28,6 @@ pub const METRICS: &[Metric] = &[
     Metric { name: "lr", meaning: "step size of the policy" },
     Metric { name: "std", meaning: "mean standard deviation of a Gaussian policy, 0 for others" },
 ];
-
-/// Keeps a batch of equal weights from dividing by zero.
-const ADVANTAGE_EPSILON: f32 = 1e-8;
 
 /// Steps pass through the networks in blocks of this size.
 const BLOCK: usize = 512;
@@ -75,7 +73,6 @@ pub struct Reinforce {
     batch: PolicyBatch,
     block_action: ActionBuffer,
     d_value: Array2<f32>,
-    greedy_features: Array2<f32>,
 }
 
 impl Reinforce {
@@ -87,14 +84,13 @@ impl Reinforce {
         config.validate()?;
         range::same_num_envs(config.num_envs, env)?;
         let (observation, action) = (env.observation_space(), env.action_space());
-        let networks = Networks::new(&config.networks(), observation, action, config.num_envs, BLOCK, seed)?;
-        let mut episodes = Episodes::new(env, config.episodes, config.max_episode_steps, seed);
-        episodes.obs_normalizer = config.normalize_obs.then(|| ObsNormalizer::new(observation.features()));
+        let sizes = network_config!(config);
+        let networks = Networks::new(&sizes, observation, action, config.num_envs, BLOCK, seed)?;
         let rule = config.optimizer.config(config.optimizer_eps);
         Ok(Reinforce {
             policy_optimizer: Optimizer::new(rule, networks.policy_range().len()),
             critic_optimizer: Optimizer::new(rule, networks.critic_range().len()),
-            episodes,
+            episodes: Episodes::new(env, &config, seed),
             running_return: (0.0, 0.0),
             steps: 0,
             updates: 0,
@@ -109,7 +105,6 @@ impl Reinforce {
             batch: networks.batch(BLOCK),
             block_action: ActionBuffer::new(action, BLOCK),
             d_value: Array2::zeros((BLOCK, 1)),
-            greedy_features: Array2::zeros((0, observation.features())),
             networks,
             config,
         })
@@ -216,8 +211,8 @@ impl Reinforce {
         }
         let grad = &mut self.grad[range.clone()];
         let norm = clip_global_norm(grad, self.config.max_grad_norm as f32);
-        self.check("policy loss", total as f32)?;
-        self.check("gradient", norm)?;
+        Diverged::check(self.updates, "policy loss", &[total as f32])?;
+        Diverged::check(self.updates, "gradient", &[norm])?;
         let grad = &self.grad[range.clone()];
         self.policy_optimizer.step(&mut self.networks.params_mut()[range], grad, lr);
         Ok((total, entropy / (f64::from(share) * rows as f64), norm))
@@ -244,25 +239,13 @@ impl Reinforce {
                 self.networks.critic_backward(&features, &d_value, &mut self.grad);
             }
             let norm = clip_global_norm(&mut self.grad[range.clone()], self.config.max_grad_norm as f32);
-            self.check("value loss", last as f32)?;
-            self.check("gradient", norm)?;
+            Diverged::check(self.updates, "value loss", &[last as f32])?;
+            Diverged::check(self.updates, "gradient", &[norm])?;
             let grad = &self.grad[range.clone()];
             self.critic_optimizer.step(&mut self.networks.params_mut()[range.clone()], grad, lr);
         }
         Ok(last)
     }
-
-    fn check(&self, term: &str, x: f32) -> Result<(), Diverged> {
-        let update = self.updates + 1;
-        if x.is_finite() { Ok(()) } else { Err(Diverged { update, term: term.to_owned() }) }
-    }
-}
-
-/// The mean standard deviation of a Gaussian policy, 0 for others.
-pub(crate) fn mean_std(networks: &Networks) -> f64 {
-    let log_std = networks.log_std();
-    let sum = log_std.iter().fold(0.0, |sum, s| sum + f64::from(s.exp()));
-    sum / log_std.len().max(1) as f64
 }
 
 /// A vector as an array of one column.
@@ -295,8 +278,9 @@ impl Learner for Reinforce {
         episodes: &mut EpisodeLog,
         report: &mut Report,
     ) -> Result<(), Diverged> {
-        let update = self.updates + 1;
-        let steps = self.episodes.play(env, &mut self.networks, episodes, self.steps, update)?;
+        self.updates += 1;
+        report.steps = self.episodes.play(env, &mut self.networks, episodes, self.steps, self.updates)?;
+        self.steps += report.steps;
         let return_discounted = self.credit();
         let explained = normalise::explained_variance(&self.baseline, &self.return_);
         let lr = self.config.lr_schedule.at(self.config.lr, progress);
@@ -306,7 +290,6 @@ impl Learner for Reinforce {
         } else {
             0.0
         };
-        report.steps = steps;
         report.values.clear();
         report.values.extend([
             policy_loss,
@@ -317,15 +300,13 @@ impl Learner for Reinforce {
             f64::from(norm),
             self.episodes.len() as f64,
             lr,
-            mean_std(&self.networks),
+            self.networks.mean_std(),
         ]);
-        self.steps += steps;
-        self.updates = update;
         Ok(())
     }
 
     fn act_greedy(&mut self, obs: ArrayView2<'_, f32>, actions: &mut ActionBuffer) {
-        self.episodes.act_greedy(&mut self.networks, obs, &mut self.greedy_features, actions);
+        self.episodes.interface.act_greedy(&mut self.networks, obs, actions);
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
@@ -339,16 +320,15 @@ impl Learner for Reinforce {
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
-        let mut next = self.clone();
-        next.networks.load(checkpoint)?;
-        checkpoint.get_optimizer("policy", &mut next.policy_optimizer)?;
-        checkpoint.get_optimizer("critic", &mut next.critic_optimizer)?;
-        next.episodes.load(checkpoint)?;
-        next.running_return = checkpoint.get("running_return")?;
-        next.steps = checkpoint.get("steps")?;
-        next.updates = checkpoint.get("updates")?;
-        *self = next;
-        Ok(())
+        Checkpoint::restore(self, |next| {
+            next.networks.load(checkpoint)?;
+            checkpoint.get_optimizer("policy", &mut next.policy_optimizer)?;
+            checkpoint.get_optimizer("critic", &mut next.critic_optimizer)?;
+            next.episodes.load(checkpoint)?;
+            next.running_return = checkpoint.get("running_return")?;
+            next.steps = checkpoint.get("steps")?;
+            next.updates = checkpoint.get("updates")?;
+            Ok(())
+        })
     }
 }

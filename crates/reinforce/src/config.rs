@@ -1,6 +1,6 @@
 use rederive_math::policy_gradient::loss;
 use rederive_nn::{Activation, OptimizerConfig, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
+use rederive_train::{ConfigError, Init, Policy, network_config, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of REINFORCE.
@@ -221,18 +221,7 @@ impl Config {
         range::positive_share("optimizer_eps", self.optimizer_eps)?;
         range::not_negative("ent_coef", self.ent_coef)?;
         range::positive("max_grad_norm", self.max_grad_norm)?;
-        self.networks().validate()
-    }
-
-    pub(crate) fn networks(&self) -> NetworkConfig<'_> {
-        NetworkConfig {
-            hidden: &self.hidden,
-            activation: self.activation,
-            init: self.init,
-            policy: self.policy,
-            log_std: self.log_std,
-            noise_correlation: self.noise_correlation,
-        }
+        network_config!(self).validate()
     }
 }
 

@@ -1,9 +1,8 @@
+use crate::Config;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use rand::RngCore;
 use rederive_env::{End, Space, Stream, VecEnv};
-use rederive_train::{
-    ActionBuffer, ActorCritic, Checkpoint, Diverged, EpisodeLog, Networks, ObsNormalizer, encode,
-};
+use rederive_train::{ActionBuffer, ActorCritic, Checkpoint, Diverged, EpisodeLog, Interface, Networks};
 
 /// A batch of whole episodes, one after another, and how they are played.
 ///
@@ -12,9 +11,7 @@ use rederive_train::{
 /// taken, and not learnt from. The next batch starts with all environments at the start of an episode.
 #[derive(Clone, Debug)]
 pub(crate) struct Episodes {
-    observation_space: Space,
-    action_bounds: Option<(Vec<f32>, Vec<f32>)>,
-    pub obs_normalizer: Option<ObsNormalizer>,
+    pub interface: Interface,
     per_env: usize,
     max_steps: usize,
     /// Seeds of the resets between batches.
@@ -30,7 +27,6 @@ pub(crate) struct Episodes {
     /// One row per environment.
     step_features: Array2<f32>,
     step_action: ActionBuffer,
-    clipped: ActionBuffer,
     log_prob: Vec<f32>,
     ended: Vec<End>,
     running: Vec<Running>,
@@ -105,28 +101,23 @@ impl Rows {
 }
 
 impl Episodes {
-    pub fn new(env: &dyn VecEnv, episodes: usize, max_steps: usize, seed: u64) -> Self {
-        let (space, n) = (env.observation_space().clone(), env.num_envs());
-        let (action_bounds, actions) = match env.action_space() {
-            Space::Box { low, high } => {
-                (Some((low.clone(), high.clone())), ActionRows::Continuous(Vec::new()))
-            }
-            _ => (None, ActionRows::Discrete(Vec::new())),
+    pub fn new(env: &dyn VecEnv, config: &Config, seed: u64) -> Self {
+        let (interface, n) = (Interface::new(env, config.normalize_obs), env.num_envs());
+        let actions = match env.action_space() {
+            Space::Box { .. } => ActionRows::Continuous(Vec::new()),
+            _ => ActionRows::Discrete(Vec::new()),
         };
         Episodes {
-            step_features: Array2::zeros((n, space.features())),
-            observation_space: space,
-            action_bounds,
-            obs_normalizer: None,
-            per_env: episodes / n,
-            max_steps,
+            step_features: Array2::zeros((n, interface.features())),
+            interface,
+            per_env: config.episodes / n,
+            max_steps: config.max_episode_steps,
             resets: Stream::new(seed, "episodes", 0),
             fresh: true,
             started: false,
             lanes: vec![Rows::new(actions.clone()); n],
             rows: Rows::new(actions),
             step_action: ActionBuffer::new(env.action_space(), n),
-            clipped: ActionBuffer::new(env.action_space(), n),
             log_prob: vec![0.0; n],
             ended: vec![End::Terminated; n],
             running: vec![Running::default(); n],
@@ -180,25 +171,14 @@ impl Episodes {
         step: u64,
         update: u64,
     ) -> Result<u64, Diverged> {
-        let diverged = |term: &str| Diverged { update, term: term.to_owned() };
         self.begin(env, log);
         let n = env.num_envs();
         let mut steps = 0;
         let mut playing = n;
         while playing > 0 {
-            encode(&self.observation_space, self.obs_normalizer.as_ref(), env.obs(), &mut self.step_features);
+            self.interface.encode(env.obs(), &mut self.step_features);
             networks.act(&self.step_features, &self.ended, &mut self.step_action, &mut self.log_prob);
-            self.clipped.copy_rows(0, &self.step_action);
-            if let Some((low, high)) = &self.action_bounds {
-                clip(&mut self.clipped, low, high);
-            }
-            env.step(self.clipped.as_actions());
-            if !env.reward().iter().all(|r| r.is_finite()) {
-                return Err(diverged("reward"));
-            }
-            if !env.obs().iter().all(|x| x.is_finite()) {
-                return Err(diverged("observation"));
-            }
+            self.interface.step(env, &self.step_action, update)?;
             for i in 0..n {
                 let Running { time, left } = self.running[i];
                 if left == 0 {
@@ -220,9 +200,7 @@ impl Episodes {
                 if end.truncated() {
                     let all = if ours { env.obs() } else { env.final_obs() };
                     let last = all.slice(s![i..i + 1, ..]);
-                    if !last.iter().all(|x| x.is_finite()) {
-                        return Err(diverged("observation"));
-                    }
+                    Diverged::check(update, "observation", last)?;
                     self.push_cut(i, last);
                 }
                 // After a limit of ours the environment goes on, and its next episode would not begin at a start.
@@ -232,7 +210,7 @@ impl Episodes {
                 playing -= usize::from(left == 0);
             }
             steps += n as u64;
-            self.observe(env);
+            self.interface.observe(env);
         }
         self.fresh &= n == 1;
         self.rows.clear();
@@ -250,9 +228,9 @@ impl Episodes {
         if !self.fresh {
             env.reset(self.resets.next_u64());
             (0..n).for_each(|i| log.set_running(i, (0.0, 0)));
-            self.observe(env);
+            self.interface.observe(env);
         } else if !self.started {
-            self.observe(env);
+            self.interface.observe(env);
         }
         (self.fresh, self.started) = (true, true);
         self.ended.fill(End::Terminated);
@@ -280,53 +258,21 @@ impl Episodes {
         let at = lane.cut_features.len();
         lane.cut_features.resize(at + width, 0.0);
         let mut to = ArrayViewMut2::from_shape((1, width), &mut lane.cut_features[at..]).expect("one row");
-        encode(&self.observation_space, self.obs_normalizer.as_ref(), last, &mut to);
+        self.interface.encode(last, &mut to);
         lane.cut.push(lane.reward.len() - 1);
-    }
-
-    /// Takes the present observations into account, where normalisation is on. `step_features` is free by then.
-    fn observe(&mut self, env: &dyn VecEnv) {
-        if let Some(normalizer) = &mut self.obs_normalizer {
-            encode(&self.observation_space, None, env.obs(), &mut self.step_features);
-            for row in self.step_features.rows() {
-                normalizer.observe(row.to_slice().expect("contiguous"));
-            }
-        }
-    }
-
-    /// The most likely actions for the rows of `obs` `[N, D]`, within their bounds; `features` is room.
-    pub fn act_greedy(
-        &self,
-        networks: &mut Networks,
-        obs: ArrayView2<'_, f32>,
-        features: &mut Array2<f32>,
-        actions: &mut ActionBuffer,
-    ) {
-        if features.nrows() != obs.nrows() {
-            *features = Array2::zeros((obs.nrows(), self.step_features.ncols()));
-        }
-        encode(&self.observation_space, self.obs_normalizer.as_ref(), obs, features);
-        networks.greedy(features, actions);
-        if let Some((low, high)) = &self.action_bounds {
-            clip(actions, low, high);
-        }
     }
 
     pub fn save(&self, checkpoint: &mut Checkpoint) {
         checkpoint.put("resets", &self.resets);
         checkpoint.put("fresh", &self.fresh);
-        checkpoint.put("obs_normalizer", &self.obs_normalizer);
+        self.interface.save(checkpoint);
     }
 
     /// Restores what [`save`](Self::save) added; the problem in words if it does not fit.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        let obs: Option<ObsNormalizer> = checkpoint.get("obs_normalizer")?;
-        if obs.as_ref().map(ObsNormalizer::len) != self.obs_normalizer.as_ref().map(ObsNormalizer::len) {
-            return Err("state obs_normalizer does not fit normalize_obs".to_owned());
-        }
+        self.interface.load(checkpoint)?;
         self.resets = checkpoint.get("resets")?;
         self.fresh = checkpoint.get("fresh")?;
-        self.obs_normalizer = obs;
         self.started = true;
         Ok(())
     }
@@ -336,37 +282,21 @@ fn view(rows: &[f32], width: usize, from: usize, to: usize) -> ArrayView2<'_, f3
     ArrayView2::from_shape((to - from, width), &rows[from * width..to * width]).expect("whole rows")
 }
 
-fn clip(actions: &mut ActionBuffer, low: &[f32], high: &[f32]) {
-    if let ActionBuffer::Continuous(actions) = actions {
-        for mut row in actions.rows_mut() {
-            for ((x, &low), &high) in row.iter_mut().zip(low).zip(high) {
-                *x = x.clamp(low, high);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rederive_env::make_vec;
-    use rederive_nn::Activation;
-    use rederive_train::{Init, NetworkConfig, Policy};
+    use rederive_train::network_config;
 
     /// Three batches of `episodes` from `num_envs` environments.
     fn play(id: &str, num_envs: usize, episodes: usize, max_steps: usize, look: impl Fn(&Episodes, u64)) {
-        let config = NetworkConfig {
-            hidden: &[4],
-            activation: Activation::Tanh,
-            init: Init::Orthogonal,
-            policy: Policy::Gaussian,
-            log_std: 0.0,
-            noise_correlation: 0.0,
-        };
+        let hidden = vec![4];
+        let config = Config { hidden, num_envs, episodes, max_episode_steps: max_steps, ..Config::default() };
         let mut env = make_vec(id, num_envs).unwrap();
         let (observation, action) = (env.observation_space(), env.action_space());
-        let mut networks = Networks::new(&config, observation, action, num_envs, 16, 1).unwrap();
-        let mut batch = Episodes::new(env.as_ref(), episodes, max_steps, 1);
+        let sizes = network_config!(config);
+        let mut networks = Networks::new(&sizes, observation, action, num_envs, 16, 1).unwrap();
+        let mut batch = Episodes::new(env.as_ref(), &config, 1);
         let mut log = EpisodeLog::new(num_envs);
         env.reset(1);
         for _ in 0..3 {

@@ -87,6 +87,18 @@ impl Checkpoint {
         T::deserialize(value).map_err(|e| format!("state {name}: {e}"))
     }
 
+    /// Restores `state` with what `read` does to a copy of it. Everything is read before anything is changed: a checkpoint that does
+    /// not fit leaves `state` as it was.
+    pub fn restore<T: Clone>(
+        state: &mut T,
+        read: impl FnOnce(&mut T) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut next = state.clone();
+        read(&mut next)?;
+        *state = next;
+        Ok(())
+    }
+
     /// What holds a number that is not finite, if anything: `"tensor actor.w1"`, `"state counters"`.
     pub fn not_finite(&self) -> Option<String> {
         let tensor = self.tensors.iter().find(|(_, values)| !values.iter().all(|x| x.is_finite()));

@@ -1,3 +1,4 @@
+use rederive_math::Real;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
@@ -34,6 +35,18 @@ pub struct Diverged {
     pub update: u64,
     /// What was not finite: `"reward"`, `"observation"`, `"policy loss"`, ...
     pub term: String,
+}
+
+impl Diverged {
+    /// An error that names `term` unless all its `values` are finite.
+    pub fn check<'a, F: Real>(
+        update: u64,
+        term: &str,
+        values: impl IntoIterator<Item = &'a F>,
+    ) -> Result<(), Diverged> {
+        let finite = values.into_iter().all(|x| x.is_finite());
+        if finite { Ok(()) } else { Err(Diverged { update, term: term.to_owned() }) }
+    }
 }
 
 impl fmt::Display for Diverged {

@@ -54,12 +54,6 @@ pub trait Learner: Send {
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String>;
 }
 
-impl Default for ActionBuffer {
-    fn default() -> Self {
-        ActionBuffer::Discrete(Vec::new())
-    }
-}
-
 /// Room for one action per environment, of either kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActionBuffer {

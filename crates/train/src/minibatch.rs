@@ -1,3 +1,4 @@
+use ndarray::ArrayRef2;
 use rand::seq::SliceRandom;
 use rederive_math::Stream;
 
@@ -51,3 +52,29 @@ impl Minibatches {
     }
 }
 // ANCHOR_END: ppo.epochs
+
+impl Minibatches {
+    /// Copies the entries of `from` that list number `list` names to the beginning of `to`.
+    ///
+    /// # Panics
+    /// If there is no such list or no such entry.
+    pub fn gather<T: Copy>(&self, list: usize, from: &[T], to: &mut [T]) {
+        for (to, &i) in to.iter_mut().zip(self.get(list)) {
+            *to = from[i as usize];
+        }
+    }
+
+    /// The same for the rows of arrays.
+    ///
+    /// # Panics
+    /// If there is no such list or no such row, or the arrays' rows differ in length.
+    pub fn gather_rows<T: Copy>(&self, list: usize, from: &ArrayRef2<T>, to: &mut ArrayRef2<T>) {
+        let width = from.ncols();
+        assert!(to.ncols() == width, "to has rows of {} but from of {width}", to.ncols());
+        let from = from.as_slice().expect("contiguous");
+        let rows = to.as_slice_mut().expect("contiguous").chunks_exact_mut(width);
+        for (row, &i) in rows.zip(self.get(list)) {
+            row.copy_from_slice(&from[i as usize * width..][..width]);
+        }
+    }
+}

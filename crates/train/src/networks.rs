@@ -7,7 +7,8 @@ use rederive_nn::{Activation, Mlp, Workspace};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What decides about the networks of an agent with a policy; the algorithms' configurations have these fields.
+/// What decides about the networks of an agent with a policy; [`network_config!`](crate::network_config) takes it from an
+/// algorithm's configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NetworkConfig<'a> {
     /// Hidden layers of actor and critic.
@@ -22,6 +23,21 @@ pub struct NetworkConfig<'a> {
     pub log_std: f64,
     /// Correlation of successive noise of a Gaussian policy.
     pub noise_correlation: f64,
+}
+
+/// The [`NetworkConfig`] of a configuration that has all its fields under the same names.
+#[macro_export]
+macro_rules! network_config {
+    ($config:expr) => {
+        $crate::NetworkConfig {
+            hidden: &$config.hidden,
+            activation: $config.activation,
+            init: $config.init,
+            policy: $config.policy,
+            log_std: $config.log_std,
+            noise_correlation: $config.noise_correlation,
+        }
+    };
 }
 
 /// Starting weights.
@@ -226,6 +242,12 @@ impl Networks {
     /// The log standard deviations `[D]`; empty unless the policy is Gaussian.
     pub fn log_std(&self) -> &[f32] {
         &self.params[self.log_std.clone()]
+    }
+
+    /// The mean standard deviation of a Gaussian policy, 0 for the others.
+    pub fn mean_std(&self) -> f64 {
+        let log_std = self.log_std();
+        log_std.iter().fold(0.0, |sum, s| sum + f64::from(s.exp())) / log_std.len().max(1) as f64
     }
 
     /// How many values the actor puts out per row: logits, means, or the pre-activations of both shapes (all of `a`, then all

@@ -3,6 +3,9 @@
 use rederive_math::End;
 use serde::{Deserialize, Serialize};
 
+/// Keeps equal advantages from being divided by zero where they are normalised; PyTorch implementations use the same number.
+pub const ADVANTAGE_EPSILON: f32 = 1e-8;
+
 /// Mean and variance of a stream of vectors, by component.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunningMoments {

@@ -1,6 +1,8 @@
-use crate::{ActionBuffer, Checkpoint, Diverged, EpisodeLog, Networks, ObsNormalizer, RewardNormalizer};
+use crate::{
+    ActionBuffer, Checkpoint, Diverged, EpisodeLog, Interface, Networks, OnPolicyConfig, RewardNormalizer,
+};
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
-use rederive_env::{End, Space, VecEnv};
+use rederive_env::{End, VecEnv};
 
 /// `T` steps of `N` environments, time-major; row `t * N + n` of a two-dimensional array belongs to step `t` of environment `n`.
 ///
@@ -74,61 +76,44 @@ pub trait ActorCritic {
 /// running normalisations on the way. Nothing is allocated after the first rollout.
 #[derive(Clone, Debug)]
 pub struct Collector {
-    observation_space: Space,
-    action_bounds: Option<(Vec<f32>, Vec<f32>)>,
+    interface: Interface,
     gamma: f64,
-    /// Normalises what the networks read, if set.
-    pub obs_normalizer: Option<ObsNormalizer>,
-    /// Normalises rewards, if set.
-    pub reward_normalizer: Option<RewardNormalizer>,
+    reward_normalizer: Option<RewardNormalizer>,
     rollout: Rollout,
     /// How the step before the rollout's first one ended.
     last_end: Vec<End>,
     step_action: ActionBuffer,
-    clipped: ActionBuffer,
     /// Features after the last step, then those of the true successors at truncations.
     tail: Array2<f32>,
     truncated: Vec<(usize, usize)>,
-    /// The features of one observation.
-    one: Vec<f32>,
     tail_value: Vec<f32>,
-    /// The features of observations to act greedily on.
-    greedy_features: Array2<f32>,
     /// Whether the observations after the reset have been taken into account.
     started: bool,
 }
 
 impl Collector {
-    /// A collector of rollouts of `num_steps` steps from environments like `env`; `gamma` only serves the reward normalisation.
-    pub fn new(env: &dyn VecEnv, num_steps: usize, gamma: f64) -> Self {
-        let (space, n) = (env.observation_space().clone(), env.num_envs());
-        let rows = num_steps * n;
-        let action_bounds = match env.action_space() {
-            Space::Box { low, high } => Some((low.clone(), high.clone())),
-            _ => None,
-        };
+    /// A collector of rollouts from environments like `env`, as `config` says.
+    pub fn new(env: &dyn VecEnv, config: &OnPolicyConfig<'_>) -> Self {
+        let (num_steps, n) = (config.num_steps, env.num_envs());
+        let interface = Interface::new(env, config.normalize_obs);
+        let (rows, features, shape) = (num_steps * n, interface.features(), (num_steps, n));
         let rollout = Rollout {
-            features: Array2::zeros((rows, space.features())),
+            features: Array2::zeros((rows, features)),
             action: ActionBuffer::new(env.action_space(), rows),
-            log_prob: Array2::zeros((num_steps, n)),
-            reward: Array2::zeros((num_steps, n)),
-            end: Array2::default((num_steps, n)),
-            value: Array2::zeros((num_steps, n)),
-            next_value: Array2::zeros((num_steps, n)),
+            log_prob: Array2::zeros(shape),
+            reward: Array2::zeros(shape),
+            end: Array2::default(shape),
+            value: Array2::zeros(shape),
+            next_value: Array2::zeros(shape),
         };
         Collector {
-            tail: Array2::zeros((2 * n, space.features())),
-            greedy_features: Array2::zeros((0, space.features())),
-            one: vec![0.0; space.features()],
-            observation_space: space,
-            action_bounds,
-            gamma,
-            obs_normalizer: None,
-            reward_normalizer: None,
+            tail: Array2::zeros((2 * n, features)),
+            interface,
+            gamma: config.gamma,
+            reward_normalizer: config.normalize_reward.then(|| RewardNormalizer::new(n)),
             rollout,
             last_end: vec![End::Terminated; n],
             step_action: ActionBuffer::new(env.action_space(), n),
-            clipped: ActionBuffer::new(env.action_space(), n),
             truncated: Vec::new(),
             tail_value: Vec::new(),
             started: false,
@@ -140,20 +125,6 @@ impl Collector {
         &self.rollout
     }
 
-    /// What one observation looks like.
-    pub fn observation_space(&self) -> &Space {
-        &self.observation_space
-    }
-
-    /// Clips continuous actions to the bounds of their space; discrete ones are left alone.
-    pub fn clip(&self, action: &mut ActionBuffer) {
-        if let (Some((low, high)), ActionBuffer::Continuous(action)) = (&self.action_bounds, action) {
-            for mut row in action.rows_mut() {
-                clip_row(row.as_slice_mut().expect("rows are contiguous"), low, high);
-            }
-        }
-    }
-
     /// The most likely actions for the rows of `obs` `[N, D]`, within their bounds.
     pub fn act_greedy(
         &mut self,
@@ -161,18 +132,13 @@ impl Collector {
         obs: ArrayView2<'_, f32>,
         actions: &mut ActionBuffer,
     ) {
-        if self.greedy_features.nrows() != obs.nrows() {
-            self.greedy_features = Array2::zeros((obs.nrows(), self.observation_space.features()));
-        }
-        encode(&self.observation_space, self.obs_normalizer.as_ref(), obs, &mut self.greedy_features);
-        networks.greedy(&self.greedy_features, actions);
-        self.clip(actions);
+        self.interface.act_greedy(networks, obs, actions);
     }
 
     /// Adds how the last step ended and the state of the normalisations.
     pub fn save(&self, checkpoint: &mut Checkpoint) {
         checkpoint.put("last_end", &self.last_end);
-        checkpoint.put("obs_normalizer", &self.obs_normalizer);
+        self.interface.save(checkpoint);
         checkpoint.put("reward_normalizer", &self.reward_normalizer);
     }
 
@@ -184,16 +150,13 @@ impl Collector {
         if ends.len() != num_envs {
             return Err(format!("state last_end has {} environments, expected {num_envs}", ends.len()));
         }
-        let obs: Option<ObsNormalizer> = checkpoint.get("obs_normalizer")?;
-        if obs.as_ref().map(ObsNormalizer::len) != self.obs_normalizer.as_ref().map(ObsNormalizer::len) {
-            return Err("state obs_normalizer does not fit normalize_obs".to_owned());
-        }
+        self.interface.load(checkpoint)?;
         let reward: Option<RewardNormalizer> = checkpoint.get("reward_normalizer")?;
         let fits = reward.as_ref().is_none_or(|r| r.fits(num_envs));
         if reward.is_some() != self.reward_normalizer.is_some() || !fits {
             return Err("state reward_normalizer does not fit normalize_reward".to_owned());
         }
-        (self.last_end, self.obs_normalizer, self.reward_normalizer) = (ends, obs, reward);
+        (self.last_end, self.reward_normalizer) = (ends, reward);
         self.started = true;
         Ok(())
     }
@@ -213,33 +176,22 @@ impl Collector {
     ) -> Result<&Rollout, Diverged> {
         let (num_steps, n) = self.rollout.reward.dim();
         assert_eq!(env.num_envs(), n, "the environments against the rollout's columns");
-        let diverged = |term: &str| Diverged { update, term: term.to_owned() };
         self.truncated.clear();
         let mut tails = n;
         if !self.started {
-            self.observe(env);
+            self.interface.observe(env);
             self.started = true;
         }
         for t in 0..num_steps {
             let mut features = self.rollout.features.slice_mut(s![t * n..(t + 1) * n, ..]);
-            encode(&self.observation_space, self.obs_normalizer.as_ref(), env.obs(), &mut features);
+            self.interface.encode(env.obs(), &mut features);
             let log_prob = &mut self.rollout.log_prob.as_slice_mut().expect("time-major")[t * n..(t + 1) * n];
             policy.act(&features, &self.last_end, &mut self.step_action, log_prob);
             self.rollout.action.copy_rows(t * n, &self.step_action);
-            let mut clipped = std::mem::take(&mut self.clipped);
-            clipped.copy_rows(0, &self.step_action);
-            self.clip(&mut clipped);
-            env.step(clipped.as_actions());
-            self.clipped = clipped;
+            self.interface.step(env, &self.step_action, update)?;
             let at = t * n..(t + 1) * n;
             let reward = &mut self.rollout.reward.as_slice_mut().expect("time-major")[at.clone()];
             reward.copy_from_slice(env.reward());
-            if !reward.iter().all(|r| r.is_finite()) {
-                return Err(diverged("reward"));
-            }
-            if !env.obs().iter().all(|x| x.is_finite()) {
-                return Err(diverged("observation"));
-            }
             let end = &mut self.rollout.end.as_slice_mut().expect("time-major")[at];
             end.copy_from_slice(env.end());
             self.last_end.copy_from_slice(end);
@@ -252,11 +204,8 @@ impl Collector {
                     let row = s![tails..tails + 1, ..];
                     let last = env.final_obs();
                     let last = last.slice(s![i..i + 1, ..]);
-                    if !last.iter().all(|x| x.is_finite()) {
-                        return Err(diverged("observation"));
-                    }
-                    let normalizer = self.obs_normalizer.as_ref();
-                    encode(&self.observation_space, normalizer, last, &mut self.tail.slice_mut(row));
+                    Diverged::check(update, "observation", last)?;
+                    self.interface.encode(last, &mut self.tail.slice_mut(row));
                     self.truncated.push((t, i));
                     tails += 1;
                 }
@@ -264,25 +213,13 @@ impl Collector {
             if let Some(normalizer) = &mut self.reward_normalizer {
                 normalizer.apply(reward, end, self.gamma);
             }
-            self.observe(env);
+            self.interface.observe(env);
         }
         let mut after = self.tail.slice_mut(s![..n, ..]);
-        encode(&self.observation_space, self.obs_normalizer.as_ref(), env.obs(), &mut after);
+        self.interface.encode(env.obs(), &mut after);
         self.evaluate(policy, tails);
-        if !self.rollout.value.iter().all(|v| v.is_finite()) {
-            return Err(diverged("value"));
-        }
+        Diverged::check(update, "value", &self.rollout.value)?;
         Ok(&self.rollout)
-    }
-
-    /// Takes the present observations into account, where normalisation is on.
-    fn observe(&mut self, env: &dyn VecEnv) {
-        if let Some(normalizer) = &mut self.obs_normalizer {
-            for row in env.obs().rows() {
-                self.observation_space.encode(row.as_slice().expect("rows are contiguous"), &mut self.one);
-                normalizer.observe(&self.one);
-            }
-        }
     }
 
     /// Values of all observations in one pass, and from them the values of the true successors.
@@ -304,28 +241,6 @@ impl Collector {
         for (&(t, i), &v) in self.truncated.iter().zip(&self.tail_value[n..]) {
             next[t * n + i] = v;
         }
-    }
-}
-
-/// Writes the features of every row of `obs` `[N, D]` to `features` `[N, F]`.
-pub fn encode(
-    space: &Space,
-    normalizer: Option<&ObsNormalizer>,
-    obs: ArrayView2<'_, f32>,
-    features: &mut ArrayRef2<f32>,
-) {
-    for (from, mut to) in obs.rows().into_iter().zip(features.rows_mut()) {
-        let to = to.as_slice_mut().expect("rows are contiguous");
-        space.encode(from.as_slice().expect("rows are contiguous"), to);
-        if let Some(normalizer) = normalizer {
-            normalizer.apply(to);
-        }
-    }
-}
-
-fn clip_row(row: &mut [f32], low: &[f32], high: &[f32]) {
-    for ((x, &low), &high) in row.iter_mut().zip(low).zip(high) {
-        *x = x.clamp(low, high);
     }
 }
 

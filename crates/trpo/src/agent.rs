@@ -4,11 +4,12 @@ use crate::line_search::{Backtracking, Trial, line_search};
 use crate::{Config, Law, Method, loss, step};
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 use rederive_env::{Space, Stream, VecEnv};
-use rederive_math::{gae, normalise, value_loss};
+use rederive_math::{normalise, value_loss};
 use rederive_nn::{Optimizer, OptimizerConfig};
+use rederive_train::normalize::ADVANTAGE_EPSILON;
 use rederive_train::{
-    ActionBuffer, Checkpoint, Collector, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches,
-    Networks, ObsNormalizer, Policy, PolicyBatch, Report, RewardNormalizer, Rollout, range,
+    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Minibatches, Networks,
+    OnPolicy, Policy, PolicyBatch, Report, Rollout, on_policy_config,
 };
 
 /// What [`Trpo`] reports after each rollout.
@@ -37,9 +38,6 @@ pub const METRICS: &[Metric] = &[
     Metric { name: "std", meaning: "mean standard deviation of a Gaussian policy, 0 for the others" },
 ];
 
-/// Keeps equal advantages from being divided by zero; PyTorch implementations use the same number.
-const ADVANTAGE_EPSILON: f32 = 1e-8;
-
 /// Rows per sample of the preconditioner's diagonal.
 const DIAGONAL_BLOCK: usize = 64;
 
@@ -62,18 +60,13 @@ const DIAGONAL_BLOCK: usize = 64;
 pub struct Trpo {
     method: Method,
     config: Config,
-    networks: Networks,
+    core: OnPolicy,
     /// Of the critic's parameters alone.
     optimizer: Optimizer<f32>,
-    collector: Collector,
     minibatches: Minibatches,
     shuffle: Stream,
     /// Draws the scores for the preconditioner.
     probe: Stream,
-    steps: u64,
-    updates: u64,
-    advantage: Array2<f32>,
-    return_: Array2<f32>,
     policy: PolicyUpdate,
     critic: CriticUpdate,
 }
@@ -155,31 +148,20 @@ impl Trpo {
     /// If a field of `config` is out of range, differs from the environment, or the action space does not fit.
     pub fn new(method: Method, config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        range::same_num_envs(config.num_envs, env)?;
         if let (Method::Trpo, Some(lr)) = (method, config.policy_lr) {
             return Err(ConfigError::new("policy_lr", lr, "\"none\" for trpo, whose step is target_kl's"));
         }
-        let (observation, action) = (env.observation_space(), env.action_space());
         let rows = config.num_envs * config.num_steps;
-        let networks = Networks::new(&config.networks(), observation, action, config.num_envs, rows, seed)?;
-        let mut collector = Collector::new(env, config.num_steps, config.gamma);
-        collector.obs_normalizer = config.normalize_obs.then(|| ObsNormalizer::new(observation.features()));
-        collector.reward_normalizer = config.normalize_reward.then(|| RewardNormalizer::new(config.num_envs));
-        let minibatches = Minibatches::new(rows, config.minibatch);
-        let shape = (config.num_steps, config.num_envs);
-        let (features, largest) = (observation.features(), minibatches.largest());
+        let core = OnPolicy::new(&on_policy_config!(config), env, rows, seed)?;
+        let (networks, minibatches) = (&core.networks, Minibatches::new(rows, config.minibatch));
+        let (features, largest) = (env.observation_space().features(), minibatches.largest());
         let adam = OptimizerConfig::adam(config.adam_eps);
         Ok(Trpo {
             optimizer: Optimizer::new(adam, networks.critic_range().len()),
-            collector,
             minibatches,
             shuffle: Stream::new(seed, "shuffle", 0),
             probe: Stream::new(seed, "probe", 0),
-            steps: 0,
-            updates: 0,
-            advantage: Array2::zeros(shape),
-            return_: Array2::zeros(shape),
-            policy: PolicyUpdate::new(&config, &networks, action, features),
+            policy: PolicyUpdate::new(&config, networks, env.action_space(), features),
             critic: CriticUpdate {
                 features: Array2::zeros((largest, features)),
                 return_: vec![0.0; largest],
@@ -187,7 +169,7 @@ impl Trpo {
                 d_value: Array2::zeros((largest, 1)),
                 grad: vec![0.0; networks.params().len()],
             },
-            networks,
+            core,
             method,
             config,
         })
@@ -200,33 +182,27 @@ impl Trpo {
 
     /// Actor and critic.
     pub fn networks(&self) -> &Networks {
-        &self.networks
+        &self.core.networks
     }
 
     /// The last rollout.
     pub fn rollout(&self) -> &Rollout {
-        self.collector.rollout()
+        self.core.collector.rollout()
     }
 
     /// The advantages, normalised where that is on, and returns of the last rollout `[T, N]`.
     pub fn targets(&self) -> (&ArrayRef2<f32>, &ArrayRef2<f32>) {
-        (&self.advantage, &self.return_)
+        (&self.core.advantage, &self.core.return_)
     }
 
     /// One step of the policy and some epochs of the critic on the last rollout.
     fn learn(&mut self, progress: f64, report: &mut Report) -> Result<(), Diverged> {
         let lr = self.config.lr_schedule.at(self.config.lr, progress);
-        let explained = {
-            let value = self.collector.rollout().value();
-            let value = value.as_slice().expect("time-major");
-            normalise::explained_variance(value, self.return_.as_slice().expect("time-major"))
-        };
         if self.config.normalize_advantage {
-            normalise::advantages(self.advantage.as_slice_mut().expect("time-major"), ADVANTAGE_EPSILON);
+            normalise::advantages(self.core.advantage.as_slice_mut().expect("time-major"), ADVANTAGE_EPSILON);
         }
         let policy = self.learn_policy()?;
         let value_loss = self.learn_critic(lr as f32)?;
-        let std = self.networks.log_std();
         report.values.clear();
         report.values.extend([
             policy.trial.gain,
@@ -239,21 +215,21 @@ impl Trpo {
             policy.grad_norm,
             policy.entropy,
             value_loss,
-            f64::from(explained),
+            self.core.explained_variance(),
             lr,
-            std.iter().fold(0.0, |sum, s| sum + f64::from(s.exp())) / std.len().max(1) as f64,
+            self.core.networks.mean_std(),
         ]);
         Ok(())
     }
 
     /// Gradient, natural gradient, step, line search.
     fn learn_policy(&mut self) -> Result<PolicyReport, Diverged> {
-        let (networks, config, update) = (&mut self.networks, &self.config, &mut self.policy);
-        let rollout = self.collector.rollout();
+        let number = self.core.update();
+        let (networks, config, update) = (&mut self.core.networks, &self.config, &mut self.policy);
+        let rollout = self.core.collector.rollout();
         let (features, action) = (rollout.features(), rollout.action());
-        let advantage = self.advantage.as_slice().expect("time-major");
+        let advantage = self.core.advantage.as_slice().expect("time-major");
         let range = networks.policy_range();
-        let diverged = |term: &str| Diverged { update: self.updates + 1, term: term.to_owned() };
 
         networks.evaluate(features, action, &mut update.batch);
         update.old.set(outputs(&update.batch), networks.log_std());
@@ -265,9 +241,7 @@ impl Trpo {
         update.grad.fill(0.0);
         networks.policy_backward(features, action, &mut update.batch, &mut update.grad);
         let grad_norm = dot(&update.grad, &update.grad).sqrt();
-        if !grad_norm.is_finite() {
-            return Err(diverged("policy gradient"));
-        }
+        Diverged::check(number, "policy gradient", &[grad_norm])?;
 
         let (solved, curvature, damping) =
             update.natural_gradient(networks, features, config, &mut self.probe);
@@ -319,9 +293,7 @@ impl Trpo {
                     *p += d;
                 }
                 (report.trial, report.share) = (trial(&update.candidate), 1.0);
-                if !report.trial.kl.is_finite() {
-                    return Err(diverged("divergence of the policy's step"));
-                }
+                Diverged::check(number, "divergence of the policy's step", &[report.trial.kl])?;
             }
         }
         Ok(report)
@@ -329,33 +301,27 @@ impl Trpo {
 
     /// Passes of Adam over the rollout in random minibatches, with the returns held fixed; the mean loss.
     fn learn_critic(&mut self, lr: f32) -> Result<f64, Diverged> {
-        let (rollout, c) = (self.collector.rollout(), &mut self.critic);
-        let range = self.networks.critic_range();
-        let width = rollout.features().ncols();
-        let features = rollout.features().as_slice().expect("contiguous");
-        let return_ = self.return_.as_slice().expect("time-major");
+        let number = self.core.update();
+        let (networks, lists, c) = (&mut self.core.networks, &mut self.minibatches, &mut self.critic);
+        let range = networks.critic_range();
+        let features = self.core.collector.rollout().features();
+        let return_ = self.core.return_.as_slice().expect("time-major");
         let (mut total, mut samples) = (0.0, 0.0);
         for _ in 0..self.config.critic_epochs {
-            self.minibatches.shuffle(&mut self.shuffle);
-            for list in 0..self.minibatches.count() {
-                let indices = self.minibatches.get(list);
-                let n = indices.len();
-                let rows = c.features.as_slice_mut().expect("contiguous").chunks_exact_mut(width);
-                for ((row, target), &i) in rows.zip(&mut c.return_).zip(indices) {
-                    row.copy_from_slice(&features[i as usize * width..][..width]);
-                    *target = return_[i as usize];
-                }
+            lists.shuffle(&mut self.shuffle);
+            for list in 0..lists.count() {
+                let n = lists.get(list).len();
+                lists.gather_rows(list, features, &mut c.features);
+                lists.gather(list, return_, &mut c.return_);
                 let rows = c.features.slice(s![..n, ..]);
-                self.networks.critic_forward(&rows, &mut c.value[..n]);
+                networks.critic_forward(&rows, &mut c.value[..n]);
                 let mut d_value = c.d_value.slice_mut(s![..n, ..]);
                 let d = d_value.as_slice_mut().expect("contiguous");
                 let loss = value_loss::mse(&c.value[..n], &c.return_[..n], d);
-                if !loss.is_finite() {
-                    return Err(Diverged { update: self.updates + 1, term: "value loss".to_owned() });
-                }
+                Diverged::check(number, "value loss", &[loss])?;
                 c.grad[range.clone()].fill(0.0);
-                self.networks.critic_backward(&rows, &d_value, &mut c.grad);
-                let params = &mut self.networks.params_mut()[range.clone()];
+                networks.critic_backward(&rows, &d_value, &mut c.grad);
+                let params = &mut networks.params_mut()[range.clone()];
                 self.optimizer.step(params, &c.grad[range.clone()], lr);
                 total += n as f64 * f64::from(loss);
                 samples += n as f64;
@@ -469,7 +435,7 @@ impl Learner for Trpo {
     }
 
     fn steps_per_iteration(&self) -> u64 {
-        (self.config.num_steps * self.config.num_envs) as u64
+        self.core.samples() as u64
     }
 
     fn iterate(
@@ -479,51 +445,29 @@ impl Learner for Trpo {
         episodes: &mut EpisodeLog,
         report: &mut Report,
     ) -> Result<(), Diverged> {
-        let update = self.updates + 1;
-        let rollout = self.collector.collect(env, &mut self.networks, episodes, self.steps, update)?;
-        let (gamma, lambda) = (self.config.gamma as f32, self.config.gae_lambda as f32);
-        gae::gae(
-            rollout.reward(),
-            rollout.value(),
-            rollout.next_value(),
-            rollout.end(),
-            gamma,
-            lambda,
-            &mut self.advantage,
-            &mut self.return_,
-        );
-        self.learn(progress, report)?;
-        report.steps = self.steps_per_iteration();
-        self.steps += report.steps;
-        self.updates = update;
-        Ok(())
+        self.core.collect(env, episodes, report)?;
+        self.core.estimate(self.config.gamma, self.config.gae_lambda);
+        self.learn(progress, report)
     }
 
     fn act_greedy(&mut self, obs: ArrayView2<'_, f32>, actions: &mut ActionBuffer) {
-        self.collector.act_greedy(&mut self.networks, obs, actions);
+        self.core.act_greedy(obs, actions);
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
-        self.networks.save(checkpoint);
-        self.collector.save(checkpoint);
+        self.core.save(checkpoint);
         checkpoint.put_optimizer("adam", &self.optimizer);
-        checkpoint.put("steps", &self.steps);
-        checkpoint.put("updates", &self.updates);
         checkpoint.put("shuffle", &self.shuffle);
         checkpoint.put("probe", &self.probe);
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        // Everything is read before anything is changed: a checkpoint that does not fit leaves the agent as it was.
-        let mut next = self.clone();
-        next.networks.load(checkpoint)?;
-        next.collector.load(checkpoint)?;
-        checkpoint.get_optimizer("adam", &mut next.optimizer)?;
-        next.steps = checkpoint.get("steps")?;
-        next.updates = checkpoint.get("updates")?;
-        next.shuffle = checkpoint.get("shuffle")?;
-        next.probe = checkpoint.get("probe")?;
-        *self = next;
-        Ok(())
+        Checkpoint::restore(self, |next| {
+            next.core.load(checkpoint)?;
+            checkpoint.get_optimizer("adam", &mut next.optimizer)?;
+            next.shuffle = checkpoint.get("shuffle")?;
+            next.probe = checkpoint.get("probe")?;
+            Ok(())
+        })
     }
 }

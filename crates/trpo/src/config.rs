@@ -1,5 +1,5 @@
 use rederive_nn::{Activation, Schedule};
-use rederive_train::{ConfigError, Init, NetworkConfig, Policy, range};
+use rederive_train::{ConfigError, Init, Policy, network_config, range};
 use serde::{Deserialize, Serialize};
 
 /// What is done with the natural gradient.
@@ -185,19 +185,7 @@ impl Config {
         range::count("minibatch", self.minibatch, u32::MAX as usize)?;
         range::positive_share("lr", self.lr)?;
         range::positive_share("adam_eps", self.adam_eps)?;
-        self.networks().validate()
-    }
-
-    /// The part that decides about the networks.
-    pub(crate) fn networks(&self) -> NetworkConfig<'_> {
-        NetworkConfig {
-            hidden: &self.hidden,
-            activation: self.activation,
-            init: self.init,
-            policy: self.policy,
-            log_std: self.log_std,
-            noise_correlation: self.noise_correlation,
-        }
+        network_config!(self).validate()
     }
 
     /// How many rows lie between two that the Fisher matrix takes.
