@@ -34,13 +34,19 @@ pub struct Algorithm {
     make: Make,
 }
 
+/// Which actions an algorithm takes, in words and as a question to a space.
+type Takes = (&'static str, fn(&Space) -> bool);
+
+const DISCRETE: Takes = ("discrete", |action| matches!(action, Space::Discrete { .. }));
+const ANY: Takes =
+    ("discrete and continuous", |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }));
+
 /// Every algorithm.
 pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::new::<rederive_ppo::Config>(
         "ppo",
         "proximal policy optimisation, with clipped ratios or a KL penalty",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         &[
             ("tuned", include_str!("../presets/ppo/tuned.toml")),
             ("cleanrl", include_str!("../presets/ppo/cleanrl.toml")),
@@ -50,40 +56,35 @@ pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::new::<rederive_reinforce::Config>(
         "reinforce",
         "REINFORCE: whole episodes, returns less a baseline, one step of the policy",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         &[("tuned", include_str!("../presets/reinforce/tuned.toml"))],
         |config, env, seed| Ok(Box::new(rederive_reinforce::Reinforce::new(read(config)?, env, seed)?)),
     ),
     Algorithm::new::<rederive_reinforce::A2cConfig>(
         "actor-critic",
         "actor-critic in one environment: TD errors or n steps, and a critic that is learnt along",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         &[("tuned", include_str!("../presets/actor-critic/tuned.toml"))],
         |config, env, seed| Ok(Box::new(A2c::actor_critic(read(config)?, env, seed)?)),
     ),
     Algorithm::new::<rederive_reinforce::A2cConfig>(
         "a2c",
         "advantage actor-critic: a few steps of several environments, one step of both networks",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         &[("tuned", include_str!("../presets/a2c/tuned.toml"))],
         |config, env, seed| Ok(Box::new(A2c::new(read(config)?, env, seed)?)),
     ),
     Algorithm::new::<rederive_trpo::Config>(
         "trpo",
         "natural gradients, as long as the policy's divergence allows",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         TRPO_PRESETS,
         |config, env, seed| natural(Natural::Trpo, config, env, seed),
     ),
     Algorithm::new::<rederive_trpo::Config>(
         "npg",
         "natural policy gradients, steps of a fixed size",
-        "discrete and continuous",
-        |action| matches!(action, Space::Discrete { .. } | Space::Box { .. }),
+        ANY,
         TRPO_PRESETS,
         |config, env, seed| natural(Natural::Npg, config, env, seed),
     ),
@@ -132,16 +133,14 @@ pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::new::<rederive_q_learning::LinearConfig>(
         "linear-q",
         "SARSA or Q-learning with values linear in tiles, or in one-hot features",
-        "discrete",
-        |action| matches!(action, Space::Discrete { .. }),
+        DISCRETE,
         &[("tuned", include_str!("../presets/linear-q/tuned.toml"))],
         |config, env, seed| Ok(Box::new(LinearQ::new(read(config)?, env, seed)?)),
     ),
     Algorithm::new::<rederive_dqn::Config>(
         "dqn",
         "deep Q-networks: action values from a replay buffer, towards a target network",
-        "discrete",
-        |action| matches!(action, Space::Discrete { .. }),
+        DISCRETE,
         &[
             ("tuned", include_str!("../presets/dqn/tuned.toml")),
             ("cleanrl", include_str!("../presets/dqn/cleanrl.toml")),
@@ -184,8 +183,7 @@ impl Algorithm {
     const fn new<C: DeserializeOwned + Serialize>(
         name: &'static str,
         description: &'static str,
-        actions: &'static str,
-        fits: fn(&Space) -> bool,
+        (actions, fits): Takes,
         presets: &'static [(&'static str, &'static str)],
         make: Make,
     ) -> Self {
@@ -208,8 +206,7 @@ impl Algorithm {
         presets: &'static [(&'static str, &'static str)],
         make: Make,
     ) -> Self {
-        let fits: fn(&Space) -> bool = |action| matches!(action, Space::Discrete { .. });
-        Algorithm::new::<rederive_q_learning::Config>(name, description, "discrete", fits, presets, make)
+        Algorithm::new::<rederive_q_learning::Config>(name, description, DISCRETE, presets, make)
     }
 
     /// The text of the preset called `name`.
