@@ -7,7 +7,7 @@ use rederive_env::{Actions, Space, Stream, VecEnv};
 use rederive_math::td;
 use rederive_nn::{Optimizer, clip_global_norm};
 use rederive_train::{
-    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report, encode,
+    ActionBuffer, Checkpoint, ConfigError, Diverged, EpisodeLog, Learner, Metric, Report, encode, range,
 };
 
 /// What [`Dqn`] reports after each iteration. Before the first gradient step, the first four are 0.
@@ -102,10 +102,7 @@ impl Dqn {
     /// for the replay buffer.
     pub fn new(config: Config, env: &dyn VecEnv, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
-        if config.num_envs != env.num_envs() {
-            let allowed = format!("{}, the number of environments", env.num_envs());
-            return Err(ConfigError::new("num_envs", config.num_envs, allowed));
-        }
+        range::same_num_envs(config.num_envs, env)?;
         let space = env.observation_space().clone();
         let networks = QNetworks::new(&config, env, seed)?;
         let precision = match space {

@@ -1,6 +1,6 @@
 use crate::{EpsilonSchedule, Loss};
 use rederive_nn::{Activation, OptimizerConfig, Schedule};
-use rederive_train::{ConfigError, Init};
+use rederive_train::{ConfigError, Init, range};
 use serde::{Deserialize, Serialize};
 
 /// The hyper-parameters of DQN. The defaults are those of CleanRL's `dqn.py` (Huang et al., 2022). A field that another one
@@ -200,43 +200,33 @@ impl Config {
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let count = |field: &str, value: usize, max: usize| {
-            let ok = (1..=max).contains(&value);
-            if ok { Ok(()) } else { Err(ConfigError::new(field, value, format_args!("in 1..={max}"))) }
-        };
         let period = |field: &str, value: u64| {
             if value > 0 { Ok(()) } else { Err(ConfigError::new(field, value, "at least 1")) }
         };
-        let number = |field: &str, value: f64, ok: bool, allowed: &str| {
-            if ok && value.is_finite() { Ok(()) } else { Err(ConfigError::new(field, value, allowed)) }
-        };
-        let share = |field: &str, value: f64| number(field, value, (0.0..=1.0).contains(&value), "in [0, 1]");
-        let positive =
-            |field: &str, value: f64| number(field, value, value > 0.0 && value <= 1.0, "in (0, 1]");
-        count("num_envs", self.num_envs, 4096)?;
-        count("num_steps", self.num_steps, 1 << 20)?;
-        share("gamma", self.gamma)?;
-        positive("lr", self.lr)?;
-        positive("optimizer_eps", self.optimizer_eps)?;
-        number("rms_decay", self.rms_decay, (0.0..1.0).contains(&self.rms_decay), "in [0, 1)")?;
-        count("replay", self.replay, 1 << 31)?;
+        range::count("num_envs", self.num_envs, 4096)?;
+        range::count("num_steps", self.num_steps, 1 << 20)?;
+        range::share("gamma", self.gamma)?;
+        range::positive_share("lr", self.lr)?;
+        range::positive_share("optimizer_eps", self.optimizer_eps)?;
+        range::number("rms_decay", self.rms_decay, (0.0..1.0).contains(&self.rms_decay), "in [0, 1)")?;
+        range::count("replay", self.replay, 1 << 31)?;
         if self.batch == 0 || self.batch > self.replay {
             let allowed = format!("in 1..={}, the size of the replay", self.replay);
             return Err(ConfigError::new("batch", self.batch, allowed));
         }
         period("train_every", self.train_every)?;
-        count("gradient_steps", self.gradient_steps, 4096)?;
+        range::count("gradient_steps", self.gradient_steps, 4096)?;
         period("target_period", self.target_period)?;
-        positive("kappa", self.kappa)?;
-        count("n_step", self.n_step, 1024)?;
-        share("priority_alpha", self.priority_alpha)?;
-        share("priority_beta", self.priority_beta)?;
-        positive("priority_eps", self.priority_eps)?;
+        range::positive_share("kappa", self.kappa)?;
+        range::count("n_step", self.n_step, 1024)?;
+        range::share("priority_alpha", self.priority_alpha)?;
+        range::share("priority_beta", self.priority_beta)?;
+        range::positive_share("priority_eps", self.priority_eps)?;
         if let Some(norm) = self.max_grad_norm {
-            number("max_grad_norm", norm, norm > 0.0, "greater than 0")?;
+            range::positive("max_grad_norm", norm)?;
         }
-        share("epsilon", self.epsilon)?;
-        share("epsilon_final", self.epsilon_final)?;
+        range::share("epsilon", self.epsilon)?;
+        range::share("epsilon_final", self.epsilon_final)?;
         period("epsilon_steps", self.epsilon_steps)?;
         for (field, layers) in [("hidden", self.hidden.len()), ("conv", self.conv.len())] {
             if layers > 8 {
@@ -244,7 +234,7 @@ impl Config {
             }
         }
         for &units in &self.hidden {
-            count("hidden", units, 4096)?;
+            range::count("hidden", units, 4096)?;
         }
         for layer in &self.conv {
             if !layer.iter().all(|x| (1..=1024).contains(x)) {
