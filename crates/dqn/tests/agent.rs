@@ -241,14 +241,16 @@ impl Env for Broken {
 
 #[test]
 fn numbers_that_are_not_finite_stop_the_run() {
-    for (obs, reward, term) in [
-        (0.0, f32::NAN, "reward"),
-        (0.0, f32::INFINITY, "reward"),
-        (f32::NAN, 1.0, "observation"),
-        (0.0, 3e38, "loss"),
+    for (obs, reward, loss, term) in [
+        (0.0, f32::NAN, Loss::Squared, "reward"),
+        (0.0, f32::INFINITY, Loss::Squared, "reward"),
+        (f32::NAN, 1.0, Loss::Squared, "observation"),
+        (0.0, 3e38, Loss::Squared, "loss"),
+        // The loss of a large error is finite, the norm of a gradient of such size is not.
+        (1e30, 1.0, Loss::Huber, "gradient"),
     ] {
         let mut env = SyncVec::new("Broken-v0", vec![Broken { obs, reward, steps: 0 }]);
-        let config = Config { learning_starts: 0, batch: 20, replay: 20, train_every: 1, ..quick() };
+        let config = Config { learning_starts: 0, batch: 20, replay: 20, train_every: 1, loss, ..quick() };
         let mut dqn = Dqn::new(config, &env, 1).unwrap();
         let (mut episodes, mut report) = (EpisodeLog::new(1), Report::default());
         let error = dqn.iterate(&mut env, 0.0, &mut episodes, &mut report).unwrap_err();
@@ -289,4 +291,55 @@ fn greedy_actions_do_not_depend_on_how_many_are_asked_for() {
         let (ActionBuffer::Discrete(all), ActionBuffer::Discrete(one)) = (&all, &one) else { unreachable!() };
         assert_eq!(all[i], one[0]);
     }
+}
+
+#[test]
+fn learning_begins_and_repeats_when_it_is_told_to() {
+    // (learning_starts, train_every, gradient_steps, num_envs, gradient steps after 60 steps)
+    for (learning_starts, train_every, gradient_steps, num_envs, want) in [
+        (0, 10, 1, 1, 5),
+        (20, 10, 1, 1, 4),
+        (19, 10, 1, 1, 5),
+        (30, 4, 3, 1, 24),
+        (30, 4, 3, 2, 24),
+        (0, 1, 2, 3, 90),
+    ] {
+        let config = Config {
+            num_envs,
+            num_steps: 60 / num_envs,
+            learning_starts,
+            train_every,
+            gradient_steps,
+            batch: 16,
+            replay: 16,
+            ..quick()
+        };
+        let mut env = rederive_env::make_vec("CartPole-v1", num_envs).unwrap();
+        let mut dqn = Dqn::new(config.clone(), env.as_ref(), 1).unwrap();
+        env.reset(1);
+        let report = iterate(&mut dqn, env.as_mut(), 0, 1);
+        assert_eq!(dqn.gradient_steps(), want, "{config:?}");
+        assert_eq!(report.values[7], want as f64);
+    }
+}
+
+#[test]
+fn uniform_weights_and_biases_fill_their_interval() {
+    let env = rederive_env::make_vec("MinAtar/Breakout-v1", 1).unwrap();
+    let config = Config { hidden: vec![300, 200], ..quick() };
+    let dqn = Dqn::new(config, env.as_ref(), 3).unwrap();
+    let mut inputs = 0;
+    for view in dqn.networks().network().layout().views() {
+        // A bias follows the weights that it belongs to, and shares their bound.
+        if let [rows, _] = view.shape[..] {
+            inputs = rows;
+        }
+        let bound = (inputs as f32).sqrt().recip();
+        let numbers = &dqn.networks().online()[view.range.clone()];
+        let largest = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        // Few numbers may all miss the ends of the interval; three of them do by half once in eight times.
+        let least = if numbers.len() > 10 { 0.7 } else { 0.01 };
+        assert!(largest <= bound && largest > least * bound, "{}: {largest} of {bound}", view.name);
+    }
+    assert_eq!(dqn.networks().online(), dqn.networks().target());
 }

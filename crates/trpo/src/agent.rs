@@ -471,3 +471,19 @@ impl Learner for Trpo {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preconditioner_is_the_inverse_of_a_diagonal_that_is_not_too_small() {
+        // The mean is 2, so that nothing counts for less than 0.002.
+        let mut diagonal = [4.0, 0.0, 2.0];
+        invert(&mut diagonal, 0.5);
+        assert_eq!(diagonal, [1.0 / 4.5, 1.0 / 0.502, 1.0 / 2.5]);
+        let mut nothing = [0.0; 2];
+        invert(&mut nothing, 0.25);
+        assert_eq!(nothing, [1.0 / 1.25; 2]);
+    }
+}

@@ -54,6 +54,14 @@ pub fn checks() -> Vec<Check> {
         fixed("dqn.replay", "inclusion", EXACT, |_| replay_inclusion()),
         fixed("dqn.replay", "frequencies", TOL_STAT, replay_frequencies),
         fixed("dqn.replay", "refusals", EXACT, |_| replay_refusals()),
+        fixed("dqn.replay", "bytes", 1e-6, |_| replay_bytes()),
+        random(
+            "dqn.replay",
+            "strata",
+            EXACT,
+            (vec(0.05..=2.0f32, 1..=40), 1..=12usize, any::<u64>()),
+            strata,
+        ),
         random("dqn.replay", "sum-tree", TOL_ID, tree_case(), tree_linear_scan),
         random("dqn.replay", "proportional", EXACT, vec(0..=6u32, 1..=600), tree_proportional),
         fixed("dqn.replay", "priorities", TOL_STAT, priority_frequencies),
@@ -696,7 +704,45 @@ fn replay_refusals() -> Measured {
     worst.done()
 }
 
+/// Numbers in [0, 1] come back as the nearest multiple of 1/255.
+fn replay_bytes() -> Measured {
+    let mut replay = Replay::new(1, 1, Precision::Byte).map_err(|n| format!("{n} bytes"))?;
+    let mut batch = Batch::new(1, 1);
+    let mut worst = Worst::new();
+    for i in 0..=2000u16 {
+        let x = f32::from(i) / 2000.0;
+        let item = Item { obs: vec![x], next_obs: vec![1.0 - x], ..Item::numbered(0) };
+        item.push(&mut replay);
+        replay.gather(&mut batch);
+        for (kept, x) in [(batch.obs[[0, 0]], x), (batch.next_obs[[0, 0]], 1.0 - x)] {
+            let steps = f64::from(kept) * 255.0;
+            worst.add((steps - steps.round()).abs() * 1e-2);
+            worst.add((f64::from(kept) - f64::from(x)).abs() - 0.5 / 255.0);
+        }
+    }
+    worst.done()
+}
+
 // Priorities
+
+/// Each draw comes from its own part of the total: the place of what is drawn, in the sum of all priorities, overlaps it.
+fn strata((errors, size, seed): (Vec<f32>, usize, u64)) -> Measured {
+    let mut priorities = Priorities::new(errors.len(), 1.0, 1e-6);
+    let slots: Vec<u32> = (0..errors.len() as u32).collect();
+    slots.iter().for_each(|&slot| priorities.insert(slot as usize));
+    priorities.update(&slots, &errors);
+    let weight: Vec<f64> = (0..errors.len()).map(|i| priorities.tree().get(i)).collect();
+    let total: f64 = weight.iter().sum();
+    let (mut slot, mut importance) = (vec![u32::MAX; size], vec![0.0; size]);
+    priorities.sample(0.5, &mut Stream::new(seed, "strata", 0), &mut slot, &mut importance);
+    let mut worst = Worst::new();
+    for (k, &s) in slot.iter().enumerate() {
+        let start: f64 = weight[..s as usize].iter().sum();
+        let (low, high) = (k as f64 * total / size as f64, (k + 1) as f64 * total / size as f64);
+        worst.holds(start <= high + 1e-9 * total && start + weight[s as usize] >= low - 1e-9 * total);
+    }
+    worst.done()
+}
 
 /// Weights, changes to them, and places to look for.
 type TreeCase = (Vec<f64>, Vec<(u16, f64)>, Vec<f64>);

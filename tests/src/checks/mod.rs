@@ -1,5 +1,7 @@
 //! The checks, one module per family of equations.
 
+/// Actors, critics and scripted rollouts, written out for the checks of training loops.
+mod actor_critic;
 /// Merged observations: `alias.*`.
 pub mod alias;
 /// Bellman equations: `bellman.*`.

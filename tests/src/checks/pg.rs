@@ -8,6 +8,7 @@ mod estimators;
 mod exact;
 mod loss;
 mod scores;
+mod training;
 
 use crate::Check;
 use crate::generators::{Mdp, Policy};
@@ -17,10 +18,17 @@ use rederive_math::policy_gradient::trajectories::{Episodic, Weighting};
 
 /// Every check of this family.
 pub fn checks() -> Vec<Check> {
-    [scores::checks(), estimators::checks(), baselines::checks(), loss::checks(), exact::checks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        scores::checks(),
+        estimators::checks(),
+        baselines::checks(),
+        loss::checks(),
+        exact::checks(),
+        training::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The process as the functions under test take it.

@@ -3,7 +3,7 @@
 //! The surrogates, value losses and rules under test are compared with the definitions written out, with exact sums over all
 //! actions or trajectories, and with central differences. The checks of the training loop itself are in `ppo/training.rs`.
 
-mod training;
+pub(super) mod training;
 
 use super::gae::Paths;
 use crate::generators::{Batch, Mdp, Policy, batch, normal, normals, simplex_pair, tiny_and_policy, unit};

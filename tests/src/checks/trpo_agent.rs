@@ -4,6 +4,8 @@
 //! backward passes; the other side is one loop per sum, central differences, and the explicit matrix. Steps and line searches
 //! are compared with the conditions recomputed from the definition.
 
+mod training;
+
 use crate::generators::{normal, normals};
 use crate::measure::{EXACT, TOL_ID, TOL_INEQ, TOL_STAT, Worst};
 use crate::oracles::{gradient, jacobian, solve, transpose};
@@ -21,7 +23,7 @@ use rederive_trpo::step;
 
 /// Every check of this family.
 pub fn checks() -> Vec<Check> {
-    vec![
+    let mut checks = vec![
         random("cg.solve", "definition", 1e-8, system(30.0), |system| cg_definition(system, 0)),
         // Here rounding takes a step more: of 100,000 systems of eight unknowns, two miss 1e-6 after eight steps, and
         // none misses 2e-9 after nine.
@@ -40,6 +42,7 @@ pub fn checks() -> Vec<Check> {
         random("cg.fisher-product", "semidefinite", TOL_ID, policy(), product_semidefinite),
         random("cg.fisher-product", "single-precision", 1e-4, policy(), product_single_precision),
         fixed("cg.fisher-product", "diagonal", TOL_STAT, diagonal_estimate),
+        fixed("cg.fisher-product", "diagonal-continuous", TOL_STAT, diagonal_of_continuous),
         random("trpo.step", "model", TOL_ID, (system(100.0), 1e-4..=0.5f64), step_model),
         random("trpo.step", "remainder", TOL_STAT, biased_softmax(), step_remainder),
         fixed("trpo.step", "closed", TOL_STAT, step_closed),
@@ -48,7 +51,9 @@ pub fn checks() -> Vec<Check> {
         random("trpo.line-search", "natural-step", TOL_INEQ, search(), search_natural_step),
         fixed("trpo.line-search", "overshoot", TOL_STAT, search_overshoot),
         random("trpo.line-search", "edges", EXACT, search(), search_edges),
-    ]
+    ];
+    checks.extend(training::checks());
+    checks
 }
 
 // cg.solve
@@ -653,6 +658,58 @@ fn diagonal_estimate(seed: u64) -> crate::Measured {
         worst.add(
             (mean[i] - fisher[i][i]).abs() / (5.0 * (variance.max(0.0) / f64::from(repeats)).sqrt() + 1e-6),
         );
+    }
+    worst.done()
+}
+
+/// The same for continuous actions. What is drawn there for the network's outputs is a Gaussian vector, so that the square of a
+/// block's sum has twice the square of its mean for variance; that of a log standard deviation is a sum of `z^2 - 1`.
+fn diagonal_of_continuous(seed: u64) -> crate::Measured {
+    let repeats = 4000;
+    let mut worst = Worst::new();
+    for (head, outputs) in [(Head::Gaussian, 2), (Head::Beta, 4)] {
+        let mut rng = Stream::new(seed, "diagonal", outputs as u64);
+        let sizes = vec![2, 3, outputs];
+        let own = if head == Head::Gaussian { outputs } else { 0 };
+        let network = Mlp::new(&sizes, Activation::Tanh).num_params();
+        let mut draw = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f64>>();
+        let policy = Policy {
+            head,
+            params: draw(network + own),
+            x: Array2::from_shape_vec((4, 2), draw(8)).expect("as many as the shape"),
+            v: Vec::new(),
+            u: Vec::new(),
+            sizes,
+        };
+        let n = policy.params.len();
+        let mut mean = vec![0.0; n];
+        let mut probe = Stream::new(seed, "probe", 0);
+        let (mut room, mut grad, mut out) = (Array2::zeros((2, outputs)), vec![0.0; n], vec![0.0; n]);
+        policy.with_law::<f64, _>(|law, jacobian, _| {
+            for _ in 0..repeats {
+                let vjp = |rows: std::ops::Range<usize>, d_out: &ArrayRef2<f64>, grad: &mut [f64]| {
+                    let x = jacobian.x.slice(s![rows, ..]);
+                    jacobian.mlp.forward(jacobian.params, &x, jacobian.workspace);
+                    jacobian.mlp.backward(jacobian.params, &x, d_out, jacobian.workspace, grad);
+                };
+                fisher::diagonal(law, 4, vjp, &mut probe, &mut room, &mut grad, &mut out);
+                mean.iter_mut().zip(&out).for_each(|(m, o)| *m += o / f64::from(repeats));
+            }
+        });
+        let block = |from: usize| {
+            let x = policy.x.slice(s![from..from + 2, ..]).to_owned();
+            Policy { x, ..policy.clone() }.fisher()
+        };
+        let blocks = [block(0), block(2)];
+        for i in 0..n {
+            // Each of the two blocks' matrices is a mean over two states of four.
+            let (a, b) = (2.0 * blocks[0][i][i], 2.0 * blocks[1][i][i]);
+            // E (z^2 - 1)^4 = 60 and E (z^2 - 1)^2 = 2: of the sum of two, 2 60 + 6 2 2 - 4^2.
+            let variance = if i < network { 2.0 * (a * a + b * b) } else { 2.0 * 128.0 } / 16.0;
+            worst.add(
+                (mean[i] - 0.25 * (a + b)).abs() / (5.0 * (variance / f64::from(repeats)).sqrt() + 1e-6),
+            );
+        }
     }
     worst.done()
 }

@@ -39,13 +39,13 @@ pub(super) fn checks() -> Vec<Check> {
 // The scripted environment
 
 /// Observations per step.
-const FEATURES: usize = 2;
+pub(in crate::checks) const FEATURES: usize = 2;
 /// Discrete actions, or dimensions of a continuous one.
-const ACTIONS: usize = 3;
+pub(in crate::checks) const ACTIONS: usize = 3;
 
 /// An environment without chance and without state but for its number and a count of its steps.
 #[derive(Clone, Debug)]
-struct Script {
+pub(in crate::checks) struct Script {
     number: u64,
     steps: u64,
     continuous: bool,
@@ -61,12 +61,12 @@ fn scripted(number: u64, step: u64, what: u64) -> f64 {
 }
 
 /// What is seen after `step` steps: the successor, or the first observation of a new episode.
-fn observation(number: u64, step: u64, first: bool) -> [f32; FEATURES] {
+pub(in crate::checks) fn observation(number: u64, step: u64, first: bool) -> [f32; FEATURES] {
     std::array::from_fn(|i| scripted(number, step, 10 + 2 * i as u64 + u64::from(first)) as f32)
 }
 
 /// How step number `step`, counted from 1, ends.
-fn ending(number: u64, step: u64) -> End {
+pub(in crate::checks) fn ending(number: u64, step: u64) -> End {
     match scripted(number, step, 1) {
         x if x < -0.7 => End::Terminated,
         x if x < -0.3 => End::Truncated,
@@ -75,14 +75,20 @@ fn ending(number: u64, step: u64) -> End {
 }
 
 /// What step number `step` pays.
-fn reward(number: u64, step: u64, action: &[f32]) -> f32 {
+pub(in crate::checks) fn reward(number: u64, step: u64, action: &[f32]) -> f32 {
     let preference = |i: usize| scripted(number % 2, 0, 100 + i as u64) as f32;
     scripted(number, step, 2) as f32 + action.iter().enumerate().map(|(i, a)| a * preference(i)).sum::<f32>()
 }
 
 /// A discrete action as a vector.
-fn one_hot(action: u32) -> [f32; ACTIONS] {
+pub(in crate::checks) fn one_hot(action: u32) -> [f32; ACTIONS] {
     std::array::from_fn(|i| f32::from(u8::from(i == action as usize)))
+}
+
+impl Script {
+    pub(in crate::checks) fn new(number: u64, continuous: bool) -> Self {
+        Script { number, steps: 0, continuous }
+    }
 }
 
 impl Env for Script {
@@ -194,7 +200,7 @@ impl Plan {
     }
 
     fn start(&self) -> Result<Session, String> {
-        let script = |n| Script { number: self.seed * 16 + n, steps: 0, continuous: self.continuous };
+        let script = |n| Script::new(self.seed * 16 + n, self.continuous);
         let mut env = SyncVec::new("Script", (0..self.config.num_envs as u64).map(script).collect());
         let ppo = Ppo::new(self.config.clone(), &env, self.seed).map_err(|e| e.to_string())?;
         env.reset(self.seed);
@@ -267,7 +273,7 @@ struct Phase {
 }
 
 /// How many parameters a network has.
-fn count(sizes: &[usize]) -> usize {
+pub(in crate::checks) fn count(sizes: &[usize]) -> usize {
     sizes.windows(2).map(|s| s[0] * s[1] + s[1]).sum()
 }
 
