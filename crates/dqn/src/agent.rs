@@ -110,7 +110,7 @@ impl Dqn {
             _ => Precision::F32,
         };
         let replay = Replay::new(config.replay, space.len(), precision).map_err(|bytes| {
-            let allowed = format!("what fits in memory: it would take {bytes} bytes");
+            let allowed = format!("small enough for memory: it would take {bytes} bytes");
             ConfigError::new("replay", config.replay, allowed)
         })?;
         let (rows, features, num_actions) = (config.batch, space.features(), networks.network().outputs());

@@ -50,8 +50,10 @@ impl QNetworks {
             activation: config.activation,
             dueling: config.dueling,
         };
-        let network = Network::new(&spec)
-            .map_err(|problem| ConfigError::new("conv", format_args!("{:?}", config.conv), problem))?;
+        let network = Network::new(&spec).map_err(|problem| {
+            let allowed = format!("convolutions that fit the observations: {problem}");
+            ConfigError::new("conv", format_args!("{:?}", config.conv), allowed)
+        })?;
         let mut online = vec![0.0; network.num_params()];
         let mut rng = Stream::new(seed, "weights", 0);
         match config.init {
