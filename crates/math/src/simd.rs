@@ -39,6 +39,10 @@ pub trait Simd {
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger of `a` and `b`; `b` where they are equal or one is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `gate > 0`, else 0.
+    unsafe fn where_positive(gate: Self::V, a: Self::V) -> Self::V;
     /// The sum of all lanes: halves added to halves.
     unsafe fn sum(v: Self::V) -> f32;
 }
@@ -79,6 +83,8 @@ impl Simd for Avx512 {
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
         mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
         fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        where_positive(gate: __m512, a: __m512) -> __m512 = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate, _mm512_setzero_ps()), a);
         sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
     }
 }
@@ -102,6 +108,8 @@ impl Simd for Avx2 {
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
         mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
         fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        where_positive(gate: __m256, a: __m256) -> __m256 = _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), a);
         sum(v: __m256) -> f32 = Avx128::sum(_mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)));
     }
 }
@@ -125,6 +133,8 @@ impl Simd for Avx128 {
         sub(a: __m128, b: __m128) -> __m128 = _mm_sub_ps(a, b);
         mul(a: __m128, b: __m128) -> __m128 = _mm_mul_ps(a, b);
         fma(a: __m128, b: __m128, c: __m128) -> __m128 = _mm_fmadd_ps(a, b, c);
+        max(a: __m128, b: __m128) -> __m128 = _mm_max_ps(a, b);
+        where_positive(gate: __m128, a: __m128) -> __m128 = _mm_and_ps(_mm_cmp_ps::<_CMP_GT_OQ>(gate, _mm_setzero_ps()), a);
         sum(v: __m128) -> f32 = {
             let pair = _mm_add_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))

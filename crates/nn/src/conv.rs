@@ -228,7 +228,7 @@ impl Conv {
         d_x: &mut [F],
     ) {
         let (window, channels, p) = (self.window(), self.spec.channels, self.spec.padding);
-        crate::mlp::transpose(w, window, channels, &mut ws.transposed);
+        crate::transpose::transpose(w, window, channels, &mut ws.transposed);
         d_x.fill(F::zero());
         for (from, to) in self.row_blocks(images) {
             let d_y = &d_y[from * self.output[1] * channels..to * self.output[1] * channels];

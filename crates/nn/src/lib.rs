@@ -22,6 +22,7 @@ pub mod network;
 pub mod optim;
 pub mod product;
 pub mod schedule;
+mod transpose;
 
 pub use activation::Activation;
 pub use conv::{Conv, ConvSpec, ConvWorkspace};

@@ -4,7 +4,8 @@
 //! The gradients follow from the chain rule: with `D` the gradient at the layer's pre-activation,
 //! `dW = x^T D`, `db = 1^T D`, `dx = D W^T`.
 
-use crate::product::{Matrix, Start, product};
+use crate::product::{Finish, Matrix, Start, product, product_then};
+use crate::transpose::transpose;
 use crate::{Activation, Layout, init};
 use ndarray::{ArrayRef2, ArrayView2};
 use rederive_math::{Real, Stream};
@@ -53,7 +54,7 @@ pub struct Workspace<F> {
 }
 
 /// Rows are processed in blocks of this size through all layers, so that a block's activations stay in the L1 cache.
-const BLOCK: usize = 36;
+const BLOCK: usize = 48;
 
 impl Mlp {
     /// A network with layers of these sizes, `[inputs, hidden..., outputs]`.
@@ -174,8 +175,10 @@ impl Mlp {
                 let input = Matrix::rows(&input[from * layer.inputs..to * layer.inputs], layer.inputs);
                 let output = &mut after[0][from * layer.outputs..to * layer.outputs];
                 let (w, b) = (&params[layer.w.clone()], &params[layer.b.clone()]);
-                product(to - from, layer.inputs, layer.outputs, input, w, Start::Bias(b), output);
-                if l + 1 < self.layers.len() {
+                let (hidden, start) = (l + 1 < self.layers.len(), Start::Bias(b));
+                let finish = if hidden && self.relu() { Finish::Relu } else { Finish::Keep };
+                product_then(to - from, layer.inputs, layer.outputs, input, w, start, finish, output);
+                if hidden && !self.relu() {
                     self.activation.apply(output);
                 }
             }
@@ -225,7 +228,7 @@ impl Mlp {
             for (l, layer) in self.layers.iter().enumerate().rev() {
                 let (inputs, outputs) = (layer.inputs, layer.outputs);
                 let delta = &mut ws.delta[..rows * outputs];
-                if l + 1 < self.layers.len() {
+                if l + 1 < self.layers.len() && !self.relu() {
                     self.activation.chain(&ws.outputs[l][from * outputs..to * outputs], delta);
                 }
                 let input = if l == 0 { x } else { &ws.outputs[l - 1] };
@@ -249,8 +252,9 @@ impl Mlp {
                 add_column_sums(delta, &mut grad[layer.b.clone()]);
                 if l > 0 {
                     let next = &mut ws.next_delta[..rows * inputs];
-                    let delta = Matrix::rows(delta, outputs);
-                    product(rows, outputs, inputs, delta, &ws.transposed[l - 1], Start::Zero, next);
+                    let (delta, w) = (Matrix::rows(delta, outputs), &ws.transposed[l - 1]);
+                    let finish = if self.relu() { Finish::WherePositive(input) } else { Finish::Keep };
+                    product_then(rows, outputs, inputs, delta, w, Start::Zero, finish, next);
                     std::mem::swap(&mut ws.delta, &mut ws.next_delta);
                 } else if let Some(d_x) = &mut d_x {
                     // dx^T = W D^T: the first layer is the largest by far behind a convolution, and turning two blocks of
@@ -334,6 +338,11 @@ impl Mlp {
         }
     }
 
+    /// Whether the activation is done by the products.
+    fn relu(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
     fn check<F: Real>(&self, params: &[F], x: &ArrayRef2<F>, ws: &Workspace<F>) -> usize {
         assert_eq!(params.len(), self.num_params(), "params against the network's layout");
         assert_eq!(x.ncols(), self.inputs(), "columns of x against the network's inputs");
@@ -368,33 +377,6 @@ pub(crate) fn add_column_sums<F: Real>(rows: &[F], sums: &mut [F]) {
     product(1, rows.len() / sums.len(), sums.len(), ones, rows, Start::Accumulate, sums);
 }
 
-/// `to` `[cols, rows]` from `from` `[rows, cols]`, in blocks of 4 x 4 that fit in registers.
-pub(crate) fn transpose<F: Real>(from: &[F], rows: usize, cols: usize, to: &mut [F]) {
-    assert_eq!(
-        (from.len(), to.len()),
-        (rows * cols, rows * cols),
-        "both sides of a transpose against its shape"
-    );
-    let (even_rows, even_cols) = (rows / 4 * 4, cols / 4 * 4);
-    for i in (0..even_rows).step_by(4) {
-        for j in (0..even_cols).step_by(4) {
-            let mut block = [[F::zero(); 4]; 4];
-            for (r, row) in block.iter_mut().enumerate() {
-                row.copy_from_slice(&from[(i + r) * cols + j..][..4]);
-            }
-            for c in 0..4 {
-                let column = [block[0][c], block[1][c], block[2][c], block[3][c]];
-                to[(j + c) * rows + i..][..4].copy_from_slice(&column);
-            }
-        }
-    }
-    for i in 0..rows {
-        for j in if i < even_rows { even_cols..cols } else { 0..cols } {
-            to[j * rows + i] = from[i * cols + j];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -414,30 +396,28 @@ mod tests {
     }
 
     #[test]
-    fn transposing_twice_changes_nothing() {
-        for (rows, cols) in [(1, 1), (4, 4), (3, 9), (64, 2), (13, 21), (64, 64)] {
-            let x: Vec<f64> = (0..rows * cols).map(|i| i as f64).collect();
-            let (mut once, mut twice) = (x.clone(), vec![0.0; x.len()]);
-            transpose(&x, rows, cols, &mut once);
-            assert_eq!(once[rows * cols - 1], x[rows * cols - 1]);
-            assert_eq!(once[(cols - 1) * rows], x[cols - 1]);
-            transpose(&once, cols, rows, &mut twice);
-            assert_eq!(twice, x);
-        }
-    }
-
-    #[test]
     fn a_row_does_not_depend_on_its_batch() {
-        let mlp = Mlp::new(&[4, 64, 64, 2], Activation::Tanh);
-        let mut params = vec![0.0f32; mlp.num_params()];
-        let mut rng = Stream::new(1, "mlp", 0);
-        mlp.init_orthogonal(&mut params, 1.4, 0.5, &mut rng);
-        let x = Array2::from_shape_fn((13, 4), |_| rng.normal() as f32);
-        let mut ws = mlp.workspace(13);
-        let whole = mlp.forward(&params, &x, &mut ws).to_owned();
-        for i in 0..13 {
-            let one = mlp.forward(&params, &x.slice(ndarray::s![i..=i, ..]), &mut ws).to_owned();
-            assert_eq!(one.row(0), whole.row(i));
+        for (sizes, activation) in [
+            (&[4, 64, 64, 2], Activation::Tanh),
+            (&[4, 120, 84, 2], Activation::Relu),
+            (&[300, 20, 84, 100], Activation::Relu),
+        ] {
+            let mlp = Mlp::new(sizes, activation);
+            let mut params = vec![0.0f32; mlp.num_params()];
+            let mut rng = Stream::new(1, "mlp", 0);
+            mlp.init_orthogonal(&mut params, 1.4, 0.5, &mut rng);
+            let x = Array2::from_shape_fn((61, mlp.inputs()), |_| rng.normal() as f32);
+            let mut ws = mlp.workspace(61);
+            let whole = mlp.forward(&params, &x, &mut ws).to_owned();
+            for rows in [1, 2, 3, 5, 13] {
+                for i in 0..61 - rows {
+                    let part = x.slice(ndarray::s![i..i + rows, ..]);
+                    assert_eq!(
+                        mlp.forward(&params, &part, &mut ws),
+                        whole.slice(ndarray::s![i..i + rows, ..])
+                    );
+                }
+            }
         }
     }
 }
