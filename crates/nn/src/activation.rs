@@ -85,11 +85,11 @@ fn clamp(x: f32, limit: f32) -> f32 {
     if -limit > x { -limit } else { x }
 }
 
-/// `1 / q` for q in [1, 500] to an ulp or two. A vector division takes 16 cycles here; subtracting the bits from a constant gives
-/// the reciprocal within 13 percent, and each of two cubic steps takes the error to its third power, on the multipliers
-/// that would idle otherwise.
+/// `1 / q` to an ulp or two, for positive normal q whose reciprocal is normal too. A vector division takes 16 cycles here;
+/// subtracting the bits from a constant gives the reciprocal within 13 percent, and each of two cubic steps takes the error
+/// to its third power, on the multipliers that would idle otherwise.
 #[inline(always)]
-fn reciprocal(q: f32) -> f32 {
+pub(crate) fn reciprocal(q: f32) -> f32 {
     let mut r = f32::from_bits(0x7ef3_11c7u32.wrapping_sub(q.to_bits()));
     for _ in 0..2 {
         let e = (-q).mul_add(r, 1.0);
