@@ -1,4 +1,5 @@
 use crate::config::{Config, TargetUpdate};
+use crate::kept::Kept;
 use crate::networks::{QNetworks, ROWS};
 use crate::replay::{Batch, Precision, Replay};
 use crate::{NStep, Priorities, loss, target};
@@ -48,6 +49,8 @@ pub struct Dqn {
     networks: QNetworks,
     optimizer: Optimizer<f32>,
     replay: Replay,
+    /// Values of the target network, where enough of them are used twice.
+    kept: Option<Kept>,
     priorities: Option<Priorities>,
     n_step: NStep,
     explore: Vec<Stream>,
@@ -74,6 +77,7 @@ struct Room {
     weight: Vec<f32>,
     td_error: Vec<f32>,
     d_q: Array2<f32>,
+    /// Zero between two gradient steps.
     grad: Vec<f32>,
 }
 
@@ -140,6 +144,7 @@ impl Dqn {
                 d_q: Array2::zeros((rows, num_actions)),
                 grad: vec![0.0; params],
             },
+            kept: keeps(&config).then(|| Kept::new(config.replay, num_actions, rows, features)).flatten(),
             replay,
             networks,
             num_actions,
@@ -231,9 +236,12 @@ impl Dqn {
             if !next_obs.iter().all(|x| x.is_finite()) {
                 return Err(self.diverged("observation"));
             }
-            let (replay, priorities) = (&mut self.replay, &mut self.priorities);
+            let (replay, kept, priorities) = (&mut self.replay, &mut self.kept, &mut self.priorities);
             self.n_step.finish(n, reward, end, |steps| {
                 let slot = replay.push(steps, next_obs);
+                if let Some(kept) = kept {
+                    kept.forget(slot);
+                }
                 if let Some(priorities) = priorities {
                     priorities.insert(slot);
                 }
@@ -270,31 +278,35 @@ impl Dqn {
         };
         if self.config.double {
             select.assign(&self.networks.values(next));
-            let evaluate = self.networks.target_values(next);
+        }
+        let evaluate = match &mut self.kept {
+            Some(kept) => kept.values(&batch.slot, next, &mut self.networks),
+            None => self.networks.target_values(next),
+        };
+        if self.config.double {
             let Batch { reward, terminated, discount, .. } = &*batch;
             loss::double_q_target(reward, terminated, discount, select, &evaluate, target);
         } else {
-            let next_q = self.networks.target_values(next);
-            loss::td_target(&batch.reward, &batch.terminated, &batch.discount, &next_q, target);
+            loss::td_target(&batch.reward, &batch.terminated, &batch.discount, &evaluate, target);
         }
         let q = self.networks.forward(features);
         let value = loss::td_loss(&q, &batch.action, target, weighted, self.config.loss, d_q, td_error);
-        grad.fill(0.0);
+        if !value.is_finite() {
+            return Err(self.diverged("loss"));
+        }
         self.networks.backward(features, d_q, grad);
         let largest = self.config.max_grad_norm.map_or(f32::INFINITY, |norm| norm as f32);
         let norm = clip_global_norm(grad, largest);
+        if !norm.is_finite() {
+            grad.fill(0.0);
+            return Err(self.diverged("gradient"));
+        }
         let (mut errors, mut values) = (0.0, 0.0);
         for (&error, &y) in td_error.iter().zip(&*target) {
             errors += error.abs();
             values += y - error;
         }
-        if !value.is_finite() {
-            return Err(self.diverged("loss"));
-        }
-        if !norm.is_finite() {
-            return Err(self.diverged("gradient"));
-        }
-        self.optimizer.step(&mut self.networks.online, &self.room.grad, progress.lr);
+        self.optimizer.step_and_clear(&mut self.networks.online, &mut self.room.grad, progress.lr);
         if self.config.target == TargetUpdate::Soft {
             target::soft(&mut self.networks.target, &self.networks.online, self.config.kappa as f32);
         }
@@ -313,6 +325,14 @@ impl Dqn {
     fn diverged(&self, term: &str) -> Diverged {
         Diverged { update: self.updates + 1, term: term.to_owned() }
     }
+}
+
+/// Whether the target network's values are kept: where it stands still for so long that at least every 16th of them is used
+/// again. That share is half of the draws between two copies over the size of the replay, as long as it is small.
+fn keeps(config: &Config) -> bool {
+    let times = (config.target_period / config.train_every).saturating_mul(config.gradient_steps as u64);
+    let draws = times.saturating_mul(config.batch as u64);
+    config.target == TargetUpdate::Hard && draws >= config.replay as u64 / 8
 }
 
 /// Whether observations are what the network reads.
@@ -382,7 +402,11 @@ impl Learner for Dqn {
             }
             if self.config.target == TargetUpdate::Hard {
                 let QNetworks { online, target, .. } = &mut self.networks;
-                target::hard(target, online, before, self.steps, self.config.target_period);
+                if target::hard(target, online, before, self.steps, self.config.target_period)
+                    && let Some(kept) = &mut self.kept
+                {
+                    kept.forget_all();
+                }
             }
         }
         self.updates += 1;
@@ -476,6 +500,10 @@ impl Learner for Dqn {
             networks,
             optimizer,
             replay,
+            kept: self.kept.take().map(|mut kept| {
+                kept.forget_all();
+                kept
+            }),
             priorities,
             n_step,
             explore,

@@ -8,6 +8,7 @@
 //! | [`replay`] | `dqn.replay` | the ring buffer of transitions, and batches without replacement |
 //! | [`prioritized`] | | the sum tree, and batches in proportion to the last error |
 //! | [`n_step`] | | several rewards in one transition |
+//! | `kept` | | values of the target network, kept from one batch to the next |
 //! | [`exploration`] | | the share of random actions over the steps |
 //! | [`networks`](QNetworks) | `nn.mlp`, `nn.conv`, `dqn.dueling` | action values with their target network |
 //! | [`agent`](Dqn) | | act, store, learn |
@@ -17,6 +18,7 @@
 mod agent;
 mod config;
 pub mod exploration;
+mod kept;
 pub mod loss;
 pub mod n_step;
 mod networks;

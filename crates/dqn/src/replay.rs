@@ -3,6 +3,7 @@
 use crate::n_step::Steps;
 use ndarray::Array2;
 use rand::RngCore;
+use rederive_math::multiversion;
 
 /// How the numbers of an observation are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +29,7 @@ impl Precision {
                     *to = x.to_le_bytes();
                 }
             }
-            Precision::Byte => {
-                for (to, x) in to.iter_mut().zip(from) {
-                    *to = (x * 255.0).round_ties_even() as u8;
-                }
-            }
+            Precision::Byte => to_bytes(from, to),
         }
     }
 
@@ -43,11 +40,23 @@ impl Precision {
                     *to = f32::from_le_bytes(*x);
                 }
             }
-            Precision::Byte => {
-                for (to, &x) in to.iter_mut().zip(from) {
-                    *to = f32::from(x) / 255.0;
-                }
-            }
+            Precision::Byte => from_bytes(from, to),
+        }
+    }
+}
+
+multiversion! {
+    fn to_bytes(from: &[f32], to: &mut [u8]) {
+        for (to, x) in to.iter_mut().zip(from) {
+            *to = (x * 255.0).round_ties_even() as u8;
+        }
+    }
+}
+
+multiversion! {
+    fn from_bytes(from: &[u8], to: &mut [f32]) {
+        for (to, &x) in to.iter_mut().zip(from) {
+            *to = f32::from(x) / 255.0;
         }
     }
 }
