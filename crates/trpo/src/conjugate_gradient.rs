@@ -8,7 +8,8 @@ use rederive_math::{Real, multiversion};
 pub struct Limits {
     /// At most so many products with the matrix.
     pub max_iterations: usize,
-    /// Stops once `|b - A x| <= tolerance |b|`, in the residual that the recurrence carries.
+    /// Stops once `|b - A x| <= tolerance |b|`, in the residual that the recurrence carries; or once that is nothing but rounding,
+    /// 4e-6 of `|b|` in `f32` and 7e-15 in `f64`: directions made of it lead into the null space of a singular matrix.
     pub tolerance: f64,
 }
 
@@ -43,7 +44,8 @@ pub struct ConjugateGradient<F> {
     image: Vec<F>,
 }
 
-/// Curvature along a direction below this many roundings of the largest seen is taken for 0.
+/// Curvature along a direction below this many roundings of the largest seen is taken for 0, and so is a residual below as many of
+/// the right-hand side.
 const ROUNDINGS: f64 = 32.0;
 
 impl<F: Real> ConjugateGradient<F> {
@@ -93,6 +95,8 @@ impl<F: Real> ConjugateGradient<F> {
         x.fill(F::zero());
         r.copy_from_slice(b);
         let norm_b = dot(b, b).sqrt();
+        let rounding = ROUNDINGS * Real::to_f64(F::epsilon());
+        let enough = limits.tolerance.max(rounding) * norm_b;
         let done = |iterations, norm: f64, stop| {
             let residual = if norm_b == 0.0 { 0.0 } else { norm / norm_b };
             Solved { iterations, residual, stop }
@@ -109,14 +113,14 @@ impl<F: Real> ConjugateGradient<F> {
             largest = largest.max(curvature / p_p);
             let alpha = r_z / curvature;
             // Written so that NaN is refused, and infinity too.
-            let positive = curvature > ROUNDINGS * Real::to_f64(F::epsilon()) * largest * p_p;
+            let positive = curvature > rounding * largest * p_p;
             if !(positive && alpha > 0.0 && F::of(alpha).is_finite()) {
                 return done(iteration, norm, Stop::Breakdown);
             }
             add_scaled(x, F::of(alpha), p);
             add_scaled(r, F::of(-alpha), image);
             norm = dot(r, r).sqrt();
-            if norm <= limits.tolerance * norm_b {
+            if norm <= enough {
                 return done(iteration + 1, norm, Stop::Converged);
             }
             // The image is free until the next product: z = M^-1 r.
